@@ -1,0 +1,114 @@
+"""Typed, compiled, resumable training loops for PyTorch.
+
+The layers, lowest first; a layer imports only from those above it in this list:
+
+0. `errors`
+1. `protocols`: what every place that takes something asks of it
+2. `_core`: the compiled core, and its reference in plain Python
+3. `loops`: the loop contract and the default loops
+4. `callbacks`, `data`
+5. `trainer`
+6. `testing`, `demo`
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from typedloops._core import COMPILED as COMPILED
+    from typedloops._core import BatchProgress as BatchProgress
+    from typedloops._core import DataLoaderProgress as DataLoaderProgress
+    from typedloops._core import Processed as Processed
+    from typedloops._core import Progress as Progress
+    from typedloops._core import ReadyCompleted as ReadyCompleted
+    from typedloops._core import SchedulerProgress as SchedulerProgress
+    from typedloops._core import Started as Started
+    from typedloops.callbacks import Callback as Callback
+    from typedloops.callbacks import ModuleHooks as ModuleHooks
+    from typedloops.data import BatchLoader as BatchLoader
+    from typedloops.loops.base import Loop as Loop
+    from typedloops.loops.evaluation import EvaluationEpochLoop as EvaluationEpochLoop
+    from typedloops.loops.evaluation import EvaluationLoop as EvaluationLoop
+    from typedloops.loops.evaluation import EvaluationResult as EvaluationResult
+    from typedloops.loops.evaluation import LoaderResult as LoaderResult
+    from typedloops.loops.evaluation import TestLoop as TestLoop
+    from typedloops.loops.evaluation import ValidationLoop as ValidationLoop
+    from typedloops.loops.fit import EpochResult as EpochResult
+    from typedloops.loops.fit import FitLoop as FitLoop
+    from typedloops.loops.fit import FitLoopOf as FitLoopOf
+    from typedloops.loops.fit import FitResult as FitResult
+    from typedloops.loops.fit import ManualOptimization as ManualOptimization
+    from typedloops.loops.fit import OptimizationProgress as OptimizationProgress
+    from typedloops.loops.fit import OptimizerLoop as OptimizerLoop
+    from typedloops.loops.fit import OptimizerProgress as OptimizerProgress
+    from typedloops.loops.fit import StepLoop as StepLoop
+    from typedloops.loops.fit import TrainingBatchLoop as TrainingBatchLoop
+    from typedloops.loops.fit import TrainingEpochLoop as TrainingEpochLoop
+    from typedloops.loops.prediction import PredictionEpochLoop as PredictionEpochLoop
+    from typedloops.loops.prediction import PredictionLoop as PredictionLoop
+    from typedloops.loops.slot import Slot as Slot
+    from typedloops.loops.slot import SlotList as SlotList
+    from typedloops.loops.stopping import StopReason as StopReason
+    from typedloops.protocols import LoopProtocol as LoopProtocol
+    from typedloops.protocols import Stage as Stage
+    from typedloops.protocols import TrainerView as TrainerView
+    from typedloops.trainer import Trainer as Trainer
+else:
+    # Imported when first asked for: a loop of one's own needs no torch.
+    _HOMES = {
+        "_core": (
+            "COMPILED",
+            "BatchProgress",
+            "DataLoaderProgress",
+            "Processed",
+            "Progress",
+            "ReadyCompleted",
+            "SchedulerProgress",
+            "Started",
+        ),
+        "callbacks": ("Callback", "ModuleHooks"),
+        "data": ("BatchLoader",),
+        "loops.base": ("Loop",),
+        "loops.evaluation": (
+            "EvaluationEpochLoop",
+            "EvaluationLoop",
+            "EvaluationResult",
+            "LoaderResult",
+            "TestLoop",
+            "ValidationLoop",
+        ),
+        "loops.fit": (
+            "EpochResult",
+            "FitLoop",
+            "FitLoopOf",
+            "FitResult",
+            "ManualOptimization",
+            "OptimizationProgress",
+            "OptimizerLoop",
+            "OptimizerProgress",
+            "StepLoop",
+            "TrainingBatchLoop",
+            "TrainingEpochLoop",
+        ),
+        "loops.prediction": ("PredictionEpochLoop", "PredictionLoop"),
+        "loops.slot": ("Slot", "SlotList"),
+        "loops.stopping": ("StopReason",),
+        "protocols": ("LoopProtocol", "Stage", "TrainerView"),
+        "trainer": ("Trainer",),
+    }
+    _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+    __all__ = ["__version__", *_HOME_OF]
+
+    def __getattr__(name):
+        from importlib import import_module
+
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        return value
+
+    def __dir__():
+        return sorted(__all__)

@@ -1,0 +1,127 @@
+from collections.abc import Callable, Iterable
+from typing import Generic
+
+from typing_extensions import TypeVar, disjoint_base
+
+from typedloops._core.calls import AnyCallable
+from typedloops._core.compiled.hooks import StopFlag
+from typedloops._core.compiled.progress import BatchProgress, Progress, ReadyCompleted, Started
+from typedloops._core.optimizing import Loss, SteppingOptimizer
+from typedloops._core.status import BatchStatus
+
+B = TypeVar("B")
+O = TypeVar("O")
+L = TypeVar("L", bound=Loss)
+
+@disjoint_base
+class OptimizerStep(Generic[B, O]):
+    """One step of automatic optimization; called with a batch and its index.
+
+    ```
+    output = training_step(batch, batch_idx)      # None: nothing more is done
+    on_before_zero_grad; optimizer.zero_grad()
+    on_before_backward; loss.backward(); on_after_backward
+    on_before_optimizer_step; optimizer.step()
+    ```
+
+    Args:
+        training_step: The module's own step.
+        optimizer: What takes the step.
+        zero_grad_progress: Counts the calls of `zero_grad`.
+        step_progress: Counts the calls of `step`.
+        loss_of: Finds the loss in an output that is not None, or raises.
+        explain: Raises a better error for a loss whose `backward` failed, or returns.
+        before_zero_grad: Called with the optimizer, or None.
+        before_backward: Called with the loss, or None.
+        after_backward: Called without arguments, or None.
+        before_optimizer_step: Called with the optimizer, or None.
+    """
+
+    def __init__(
+        self,
+        training_step: Callable[[B, int], O],
+        optimizer: SteppingOptimizer,
+        zero_grad_progress: Progress[Started],
+        step_progress: Progress[ReadyCompleted],
+        *,
+        loss_of: Callable[[O], L],
+        explain: Callable[[L, RuntimeError], None],
+        before_zero_grad: AnyCallable | None = None,
+        before_backward: AnyCallable | None = None,
+        after_backward: AnyCallable | None = None,
+        before_optimizer_step: AnyCallable | None = None,
+    ) -> None: ...
+    @property
+    def __wrapped__(self) -> Callable[[B, int], O]: ...
+    def __call__(self, batch: B, batch_idx: int) -> O: ...
+
+@disjoint_base
+class BatchDriver(Generic[B, O]):
+    """Drives batches through a step, one or many at a call.
+
+    For each batch:
+
+    ```
+    batch = next(batches)             # and, of a loader without a length, the one after it
+    batch = transform(batch)          # ready
+    before(batch, batch_idx, *extra)
+    gate(batch, batch_idx, *extra)    # -1: SKIPPED; otherwise started
+    output = step(batch, batch_idx)   # processed
+    consume(output, batch, batch_idx) # unless the output is None
+    after_step()
+    after(output, batch, batch_idx, *extra)   # completed
+    ```
+
+    Args:
+        batches: Where the batches come from.
+        step: What to do with a batch.
+        progress: The counters; batches are numbered on from `progress.current.ready`.
+        stop_flag: Looked at after each batch.
+        source: What to call the loader in an error.
+        length: How many batches the loader says it has, or None.
+        limit: How many batches to drive at most, or None.
+        transform: Applied to each batch, or None.
+        before: Called before each step.
+        gate: The module's own batch-start hook, which may answer -1, or None.
+        outputs: A list to which every output is added, or None.
+        consume: Given each output that is not None, or None.
+        after_step: Called after each step, or None.
+        after: Called after each step with its output.
+        extra: Further arguments for `before`, `gate` and `after`.
+        steps: The counter that `max_steps` limits, or None.
+        max_steps: How many optimizer steps to take at most, or None.
+        on_exhausted: Given the `StopIteration` of the loader, to see where it comes from, or None.
+
+    Raises:
+        EscapedStopIteration: Anything but the loader let a `StopIteration` out.
+        LoaderError: A batch is None.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[B],
+        step: Callable[[B, int], O],
+        progress: BatchProgress,
+        stop_flag: StopFlag,
+        *,
+        source: str,
+        length: int | None = None,
+        limit: int | None = None,
+        transform: Callable[[B], B] | None = None,
+        before: Iterable[AnyCallable] = (),
+        gate: AnyCallable | None = None,
+        outputs: list[O] | None = None,
+        consume: Callable[[O, B, int], object] | None = None,
+        after_step: Callable[[], object] | None = None,
+        after: Iterable[AnyCallable] = (),
+        extra: Iterable[object] = (),
+        steps: ReadyCompleted | None = None,
+        max_steps: int | None = None,
+        on_exhausted: Callable[[StopIteration], object] | None = None,
+    ) -> None: ...
+    @property
+    def status(self) -> BatchStatus: ...
+    @property
+    def last_output(self) -> O | None: ...
+    def run(self, count: int = -1) -> BatchStatus:
+        """Drive `count` batches (all, when negative), fewer when something ends the epoch."""

@@ -1,0 +1,248 @@
+# cython: language_level=3, binding=True, auto_pickle=False, autotestdict=False
+# cython: embedsignature=True, embedsignature.format=clinic
+"""One batch after another, compiled.  `reference/batches.py` says what each does."""
+
+from typedloops._core.batch_errors import none_batch
+from typedloops._core.escape import escaped_from
+from typedloops._core.status import BatchStatus
+
+cdef object RUNNING = BatchStatus.RUNNING
+cdef object EXHAUSTED = BatchStatus.EXHAUSTED
+cdef object LIMIT = BatchStatus.LIMIT
+cdef object STOPPED = BatchStatus.STOPPED
+cdef object MAX_STEPS = BatchStatus.MAX_STEPS
+cdef object SKIPPED = BatchStatus.SKIPPED
+
+cdef object NOTHING = object()
+
+
+cdef class OptimizerStep:
+    def __init__(
+        self, training_step, optimizer, zero_grad_progress, step_progress, *, loss_of, explain,
+        before_zero_grad=None, before_backward=None, after_backward=None, before_optimizer_step=None,
+    ):
+        self.training_step = training_step
+        self.optimizer = optimizer
+        self.zero_grad = optimizer.zero_grad
+        self.optimizer_step = optimizer.step
+        self.zero_grad_total = zero_grad_progress.total
+        self.zero_grad_current = zero_grad_progress.current
+        self.step_total = step_progress.total
+        self.step_current = step_progress.current
+        self.loss_of = loss_of
+        self.explain = explain
+        self.before_zero_grad = before_zero_grad or None
+        self.before_backward = before_backward or None
+        self.after_backward = after_backward or None
+        self.before_optimizer_step = before_optimizer_step or None
+
+    def __call__(self, batch, batch_idx):
+        return self.take(batch, batch_idx)
+
+    @property
+    def __wrapped__(self):
+        return self.training_step
+
+    cdef object take(self, object batch, object batch_idx):
+        cdef object output
+        try:
+            output = self.training_step(batch, batch_idx)
+        except StopIteration as stop:
+            raise escaped_from(self.training_step) from stop
+        if output is None:
+            return None
+        cdef object loss = self.loss_of(output)
+        self.zero_grad_total.ready += 1
+        self.zero_grad_current.ready += 1
+        if self.before_zero_grad is not None:
+            self.before_zero_grad(self.optimizer)
+        self.zero_grad_total.started += 1
+        self.zero_grad_current.started += 1
+        self.zero_grad()
+        self.zero_grad_total.completed += 1
+        self.zero_grad_current.completed += 1
+        if self.before_backward is not None:
+            self.before_backward(loss)
+        try:
+            loss.backward()
+        except RuntimeError as error:
+            self.explain(loss, error)
+            raise
+        if self.after_backward is not None:
+            self.after_backward()
+        if self.before_optimizer_step is not None:
+            self.before_optimizer_step(self.optimizer)
+        self.step_total.ready += 1
+        self.step_current.ready += 1
+        self.optimizer_step()
+        self.step_total.completed += 1
+        self.step_current.completed += 1
+        return output
+
+
+cdef enum Stage:
+    FETCH
+    TRANSFORM
+    BEFORE
+    GATE
+    STEP
+    CONSUME
+    AFTER_STEP
+    AFTER
+
+
+cdef class BatchDriver:
+    def __init__(
+        self, batches, step, progress, stop_flag, *, source, length=None, limit=None, transform=None,
+        before=(), gate=None, outputs=None, consume=None, after_step=None, after=(), extra=(), steps=None, max_steps=None,
+        on_exhausted=None,
+    ):
+        self.batches = iter(batches)
+        self.step = step
+        self.fused_step = step if type(step) is OptimizerStep else None
+        self.progress = progress
+        self.stop_flag = stop_flag
+        self.source = source
+        self.length = -1 if length is None else length
+        self.limit = -1 if limit is None else limit
+        self.transform = transform
+        self.before = tuple(before)
+        self.gate = gate
+        self.outputs = outputs
+        self.consume = consume
+        self.after_step = after_step
+        self.after = tuple(after)
+        self.extra = tuple(extra)
+        self.steps = steps
+        self.max_steps = -1 if max_steps is None or steps is None else max_steps
+        self.on_exhausted = on_exhausted
+        self.index = progress.current.ready
+        self.upcoming = NOTHING
+        self.ended = False
+        self.last_output = None
+        self.status = LIMIT if self.index == self.limit else RUNNING
+
+    def run(self, long long count=-1):
+        cdef BatchProgress progress = self.progress
+        # A BatchProgress holds Processed trackers only: its constructor sees to that.
+        cdef Processed total = <Processed>progress.total
+        cdef Processed current = <Processed>progress.current
+        cdef object batches = self.batches
+        cdef object step = self.step
+        cdef object transform = self.transform
+        cdef object gate = self.gate
+        cdef object consume = self.consume
+        cdef list outputs = self.outputs
+        cdef object after_step = self.after_step
+        cdef tuple before = self.before
+        cdef tuple after = self.after
+        cdef long long last = self.length if self.limit < 0 or 0 <= self.length < self.limit else self.limit
+        cdef int stage = FETCH
+        cdef object batch, batch_idx, output
+        cdef object listener = None
+        if self.stop_flag.requested:
+            self.status = STOPPED
+        if self.status is not RUNNING:
+            return self.status
+        try:
+            while count != 0:
+                count -= 1
+                stage = FETCH
+                if self.upcoming is NOTHING:
+                    batch = next(batches)
+                else:
+                    batch = self.upcoming
+                    self.upcoming = NOTHING
+                if batch is None:
+                    raise none_batch(self.source, self.index)
+                if self.index < last:
+                    progress.is_last_batch = self.index + 1 == last
+                elif self.index + 1 == self.limit:
+                    progress.is_last_batch = True
+                else:
+                    progress.is_last_batch = self.ended = self.look_ahead()
+                batch_idx = self.index
+                if transform is not None:
+                    stage = TRANSFORM
+                    batch = transform(batch)
+                total.ready += 1
+                current.ready += 1
+                if before:
+                    stage = BEFORE
+                    for listener in before:
+                        listener(batch, batch_idx, *self.extra)
+                if gate is not None:
+                    stage = GATE
+                    if is_skip(gate(batch, batch_idx, *self.extra)):
+                        self.status = SKIPPED
+                        return SKIPPED
+                total.started += 1
+                current.started += 1
+                stage = STEP
+                if self.fused_step is not None:
+                    output = self.fused_step.take(batch, batch_idx)
+                else:
+                    output = step(batch, batch_idx)
+                total.processed += 1
+                current.processed += 1
+                self.last_output = output
+                if outputs is not None:
+                    outputs.append(output)
+                if consume is not None and output is not None:
+                    stage = CONSUME
+                    consume(output, batch, batch_idx)
+                if after_step is not None:
+                    stage = AFTER_STEP
+                    after_step()
+                if after:
+                    stage = AFTER
+                    for listener in after:
+                        listener(output, batch, batch_idx, *self.extra)
+                total.completed += 1
+                current.completed += 1
+                self.index += 1
+                if self.stop_flag.requested:
+                    self.status = STOPPED
+                elif self.max_steps >= 0 and self.steps.completed >= self.max_steps:
+                    self.status = MAX_STEPS
+                elif self.index == self.limit:
+                    self.status = LIMIT
+                elif self.ended:
+                    self.status = EXHAUSTED
+                else:
+                    continue
+                return self.status
+        except StopIteration as stop:
+            if stage == FETCH:
+                if self.on_exhausted is not None:
+                    self.on_exhausted(stop)
+                self.status = EXHAUSTED
+            else:
+                raise escaped_from(self.culprit(stage, listener)) from stop
+        return self.status
+
+    cdef bint look_ahead(self) except -1:
+        try:
+            self.upcoming = next(self.batches)
+            return False
+        except StopIteration as stop:
+            if self.on_exhausted is not None:
+                self.on_exhausted(stop)
+            return True
+
+    cdef object culprit(self, int stage, object listener):
+        if stage == TRANSFORM:
+            return self.transform
+        if stage == GATE:
+            return self.gate
+        if stage == STEP:
+            return self.step
+        if stage == CONSUME:
+            return self.consume
+        if stage == AFTER_STEP:
+            return self.after_step
+        return listener
+
+
+cdef bint is_skip(object answer):
+    return type(answer) is int and answer == -1

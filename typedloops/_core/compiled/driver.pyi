@@ -1,0 +1,36 @@
+
+from typing_extensions import ParamSpec, TypeVar
+
+from typedloops._core.contract import DrivenLoop
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run `loop` once and return what its `on_run_end` returns.
+
+    ```
+    if skip: return on_skip()
+    reset()
+    on_run_start(*args, **kwargs)
+    while not done:
+        on_advance_start(*args, **kwargs)
+        advance(*args, **kwargs)        # StopIteration here = break (on_advance_end is not called)
+        on_advance_end()
+        restarting = False
+    restarting = False
+    return on_run_end()
+    ```
+
+    The three methods of an iteration are looked up once.  A loop that is `fused`
+    runs `advance_all(*args, **kwargs)` in place of the `while`.
+
+    Args:
+        loop: What to run.
+        base: The class whose `skip`, `on_advance_start` and `on_advance_end` do nothing.
+        args: The run's positional inputs, given to every method that takes inputs.
+        kwargs: The run's keyword inputs, likewise.
+
+    Raises:
+        EscapedStopIteration: A method that is not part of an iteration raised `StopIteration`.
+    """

@@ -1,0 +1,7 @@
+cdef class Hook:
+    cdef readonly str name
+    cdef readonly tuple listeners
+
+
+cdef class StopFlag:
+    cdef public bint requested

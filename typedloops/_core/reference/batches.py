@@ -1,0 +1,254 @@
+"""One batch after another: the inside of every epoch, and the step of automatic optimization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import TYPE_CHECKING, Generic
+
+from typing_extensions import TypeVar
+
+from typedloops._core.batch_errors import none_batch
+from typedloops._core.calls import AnyCallable
+from typedloops._core.escape import call
+from typedloops._core.reference.hooks import StopFlag
+from typedloops._core.reference.progress import BatchProgress, Progress, ReadyCompleted
+from typedloops._core.status import BatchStatus
+
+if TYPE_CHECKING:
+    from typedloops._core.optimizing import Loss, SteppingOptimizer
+
+B = TypeVar("B")
+O = TypeVar("O")
+
+
+class Nothing(Enum):
+    """The place of a batch that is not there."""
+
+    NOTHING = 0
+
+
+NOTHING = Nothing.NOTHING
+
+
+class OptimizerStep(Generic[B, O]):
+    """One step of automatic optimization; called with a batch and its index.
+
+    ```
+    output = training_step(batch, batch_idx)      # None: nothing more is done
+    on_before_zero_grad; optimizer.zero_grad()
+    on_before_backward; loss.backward(); on_after_backward
+    on_before_optimizer_step; optimizer.step()
+    ```
+    """
+
+    def __init__(
+        self,
+        training_step: Callable[[B, int], O],
+        optimizer: SteppingOptimizer,
+        zero_grad_progress: Progress,
+        step_progress: Progress,
+        *,
+        loss_of: Callable[[O], Loss],
+        explain: Callable[[Loss, RuntimeError], None],
+        before_zero_grad: AnyCallable | None = None,
+        before_backward: AnyCallable | None = None,
+        after_backward: AnyCallable | None = None,
+        before_optimizer_step: AnyCallable | None = None,
+    ) -> None:
+        self.__wrapped__ = training_step
+        self._optimizer = optimizer
+        self._zero_grad_progress = zero_grad_progress
+        self._step_progress = step_progress
+        self._loss_of = loss_of
+        self._explain = explain
+        self._before_zero_grad = before_zero_grad
+        self._before_backward = before_backward
+        self._after_backward = after_backward
+        self._before_optimizer_step = before_optimizer_step
+
+    def __call__(self, batch: B, batch_idx: int) -> O:
+        output = call(self.__wrapped__, batch, batch_idx)
+        if output is None:
+            return output
+        loss = self._loss_of(output)
+        self._zero_grad_progress.increment_ready()
+        if self._before_zero_grad:
+            self._before_zero_grad(self._optimizer)
+        self._zero_grad_progress.increment_started()
+        self._optimizer.zero_grad()
+        self._zero_grad_progress.increment_completed()
+        if self._before_backward:
+            self._before_backward(loss)
+        try:
+            loss.backward()
+        except RuntimeError as error:
+            self._explain(loss, error)
+            raise
+        if self._after_backward:
+            self._after_backward()
+        if self._before_optimizer_step:
+            self._before_optimizer_step(self._optimizer)
+        self._step_progress.increment_ready()
+        self._optimizer.step()
+        self._step_progress.increment_completed()
+        return output
+
+
+class BatchDriver(Generic[B, O]):
+    """Drives batches through a step, one or many at a call.
+
+    For each batch:
+
+    ```
+    batch = next(batches)             # and, of a loader without a length, the one after it
+    batch = transform(batch)          # ready
+    before(batch, batch_idx, *extra)
+    gate(batch, batch_idx, *extra)    # -1: SKIPPED; otherwise started
+    output = step(batch, batch_idx)   # processed
+    consume(output, batch, batch_idx) # unless the output is None
+    after_step()
+    after(output, batch, batch_idx, *extra)   # completed
+    ```
+
+    Args:
+        batches: Where the batches come from.
+        step: What to do with a batch.
+        progress: The counters; batches are numbered on from `progress.current.ready`.
+        stop_flag: Looked at after each batch.
+        source: What to call the loader in an error.
+        length: How many batches the loader says it has, or None.
+        limit: How many batches to drive at most, or None.
+        transform: Applied to each batch, or None.
+        before: Called before each step.
+        gate: The module's own batch-start hook, which may answer -1, or None.
+        outputs: A list to which every output is added, or None.
+        consume: Given each output that is not None, or None.
+        after_step: Called after each step, or None.
+        after: Called after each step with its output.
+        extra: Further arguments for `before`, `gate` and `after`.
+        steps: The counter that `max_steps` limits, or None.
+        max_steps: How many optimizer steps to take at most, or None.
+        on_exhausted: Given the `StopIteration` of the loader, to see where it comes from, or None.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[B],
+        step: Callable[[B, int], O],
+        progress: BatchProgress,
+        stop_flag: StopFlag,
+        *,
+        source: str,
+        length: int | None = None,
+        limit: int | None = None,
+        transform: Callable[[B], B] | None = None,
+        before: Iterable[AnyCallable] = (),
+        gate: AnyCallable | None = None,
+        outputs: list[O] | None = None,
+        consume: Callable[[O, B, int], object] | None = None,
+        after_step: Callable[[], object] | None = None,
+        after: Iterable[AnyCallable] = (),
+        extra: Iterable[object] = (),
+        steps: ReadyCompleted | None = None,
+        max_steps: int | None = None,
+        on_exhausted: Callable[[StopIteration], object] | None = None,
+    ) -> None:
+        self._batches = iter(batches)
+        self._step = step
+        self._progress = progress
+        self._stop_flag = stop_flag
+        self._source = source
+        self._length = length
+        self._limit = limit
+        self._transform = transform
+        self._before = tuple(before)
+        self._gate = gate
+        self._outputs = outputs
+        self._consume = consume
+        self._after_step = after_step
+        self._after = tuple(after)
+        self._extra = tuple(extra)
+        self._steps = steps
+        self._max_steps = max_steps
+        self._on_exhausted = on_exhausted
+        self._index = progress.current.ready
+        self._upcoming: B | Nothing = NOTHING
+        self._ended = False
+        self._last = min((n for n in (length, limit) if n is not None), default=-1)
+        self.last_output: O | None = None
+        self.status = BatchStatus.LIMIT if self._index == limit else BatchStatus.RUNNING
+
+    def run(self, count: int = -1) -> BatchStatus:
+        """Drive `count` batches (all, when negative), fewer when something ends the epoch."""
+        if self._stop_flag.requested:
+            self.status = BatchStatus.STOPPED
+        while count != 0 and self.status is BatchStatus.RUNNING:
+            count -= 1
+            self._advance()
+        return self.status
+
+    def _advance(self) -> None:
+        batch = self._upcoming if self._upcoming is not NOTHING else self._fetch()
+        self._upcoming = NOTHING
+        if batch is NOTHING:
+            self.status = BatchStatus.EXHAUSTED
+            return
+        if batch is None:
+            raise none_batch(self._source, self._index)
+        self._progress.is_last_batch = self._is_last()
+        index = self._index
+        if self._transform is not None:
+            batch = call(self._transform, batch)
+        self._progress.increment_ready()
+        for listener in self._before:
+            call(listener, batch, index, *self._extra)
+        if self._gate is not None and _is_skip(call(self._gate, batch, index, *self._extra)):
+            self.status = BatchStatus.SKIPPED
+            return
+        self._progress.increment_started()
+        output = call(self._step, batch, index)
+        self._progress.increment_processed()
+        self.last_output = output
+        if self._outputs is not None:
+            self._outputs.append(output)
+        if self._consume is not None and output is not None:
+            call(self._consume, output, batch, index)
+        if self._after_step is not None:
+            call(self._after_step)
+        for listener in self._after:
+            call(listener, output, batch, index, *self._extra)
+        self._progress.increment_completed()
+        self._index += 1
+        self.status = self._decide()
+
+    def _fetch(self) -> B | Nothing:
+        try:
+            return next(self._batches)
+        except StopIteration as stop:
+            if self._on_exhausted is not None:
+                self._on_exhausted(stop)
+            return NOTHING
+
+    def _is_last(self) -> bool:
+        """Whether the batch at hand is the last; only where no length tells is one more fetched."""
+        if self._index < self._last:
+            return self._index + 1 == self._last
+        if self._index + 1 == self._limit:
+            return True
+        self._upcoming = self._fetch()
+        self._ended = self._upcoming is NOTHING
+        return self._ended
+
+    def _decide(self) -> BatchStatus:
+        if self._stop_flag.requested:
+            return BatchStatus.STOPPED
+        if self._max_steps is not None and self._steps is not None and self._steps.completed >= self._max_steps:
+            return BatchStatus.MAX_STEPS
+        if self._index == self._limit:
+            return BatchStatus.LIMIT
+        return BatchStatus.EXHAUSTED if self._ended else BatchStatus.RUNNING
+
+
+def _is_skip(answer: object) -> bool:
+    return type(answer) is int and answer == -1

@@ -1,0 +1,85 @@
+"""`run_loop`: the contract of a loop, for any loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from typing_extensions import ParamSpec, TypeVar
+
+from typedloops._core.escape import escaped_from
+
+if TYPE_CHECKING:
+    from typedloops._core.contract import DrivenLoop
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run `loop` once and return what its `on_run_end` returns.
+
+    ```
+    if skip: return on_skip()
+    reset()
+    on_run_start(*args, **kwargs)
+    while not done:
+        on_advance_start(*args, **kwargs)
+        advance(*args, **kwargs)        # StopIteration here = break (on_advance_end is not called)
+        on_advance_end()
+        restarting = False
+    restarting = False
+    return on_run_end()
+    ```
+
+    The three methods of an iteration are looked up once.  A loop that is `fused`
+    runs `advance_all(*args, **kwargs)` in place of the `while`.
+
+    Args:
+        loop: What to run.
+        base: The class whose `skip`, `on_advance_start` and `on_advance_end` do nothing.
+        args: The run's positional inputs, given to every method that takes inputs.
+        kwargs: The run's keyword inputs, likewise.
+
+    Raises:
+        EscapedStopIteration: A method that is not part of an iteration raised `StopIteration`.
+    """
+    current: object = "skip"
+    try:
+        if loop.skip:
+            current = loop.on_skip
+            return loop.on_skip()
+        current = loop.reset
+        loop.reset()
+        current = loop.on_run_start
+        loop.on_run_start(*args, **kwargs)
+        if loop.fused:
+            current = loop.advance_all
+            loop.advance_all(*args, **kwargs)
+        else:
+            current = "done"
+            _iterate(loop, *args, **kwargs)
+        loop.restarting = False
+        current = loop.on_run_end
+        return loop.on_run_end()
+    except StopIteration as stop:
+        raise escaped_from(_Property(loop, current) if isinstance(current, str) else current) from stop
+
+
+def _iterate(loop: DrivenLoop[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    on_advance_start, advance, on_advance_end = loop.on_advance_start, loop.advance, loop.on_advance_end
+    while not loop.done:
+        try:
+            on_advance_start(*args, **kwargs)
+            advance(*args, **kwargs)
+            on_advance_end()
+        except StopIteration:
+            return
+        loop.restarting = False
+
+
+class _Property:
+    """Lets a property be named as a bound method is."""
+
+    def __init__(self, loop: object, name: str) -> None:
+        self.__self__ = loop
+        self.__name__ = name

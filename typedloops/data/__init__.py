@@ -1,0 +1,3 @@
+"""Loaders whose type is that of their batches."""
+
+from typedloops.data.batch_loader import BatchLoader as BatchLoader

@@ -1,0 +1,165 @@
+"""The base class of those who write a loop."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Generic, TypeVar as PlainTypeVar, cast
+
+from typing_extensions import ParamSpec, TypeVar
+
+from typedloops._core import run_loop
+from typedloops.errors import ConfigurationError
+from typedloops.loops.node import LoopNode
+from typedloops.loops.promise import promised_result
+from typedloops.loops.state import collect_state, load_state
+
+P = ParamSpec("P")
+R = TypeVar("R", default=None)
+
+ITERATION = ("done", "on_advance_start", "advance", "on_advance_end")
+CONTRACT = frozenset({*ITERATION, "run", "skip", "on_skip", "reset", "on_run_start", "on_run_end"})
+
+
+class Loop(LoopNode, Generic[P, R]):
+    """A loop: `P` are the inputs of a run, `R` is its output.
+
+    ```
+    run(*args, **kwargs) -> R:
+        if skip: return on_skip()
+        reset()
+        on_run_start(*args, **kwargs)
+        while not done:
+            on_advance_start(*args, **kwargs)
+            advance(*args, **kwargs)          # StopIteration here = break (on_advance_end is not called)
+            on_advance_end()
+            restarting = False
+        restarting = False
+        return on_run_end()
+    ```
+
+    `done` and `advance` must be written, and `on_run_end` where `R` is not None; the
+    rest is there to be overridden.  Children are declared as `Slot`s, values to save
+    in `state_fields`.
+
+    A loop may have `advance_all(*args, **kwargs)`, which does in one call what the
+    `while` does in many.  It is used as long as no subclass changes `done`, `advance`,
+    `on_advance_start` or `on_advance_end`.
+
+    `StopIteration` ends the loop whose `on_advance_start`, `advance` or
+    `on_advance_end` raises it.  `run` never lets one out: from any other method it
+    becomes an `EscapedStopIteration`.
+    """
+
+    state_fields: ClassVar[tuple[str, ...]] = ()
+    """Attributes to save: plain values, or objects with `state_dict` and `load_state_dict`."""
+
+    requires: ClassVar[type[object] | None] = None
+    """The Protocol that a module must satisfy to be run by this loop."""
+
+    opens_run: ClassVar[bool] = False
+    """Whether `run` itself opens the run of a module, with its setup and teardown; otherwise the trainer does."""
+
+    restarting: bool = False
+    """Whether state was loaded and no iteration has been completed since."""
+
+    fused: ClassVar[bool] = False
+    """Whether `advance_all` stands for the `while`; worked out for each class."""
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.fused = _is_fused(cls)
+        _check_promise(cls)
+
+    @property
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether the run is over.  Reading it changes nothing."""
+
+    @abstractmethod
+    def advance(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Do one iteration."""
+
+    def advance_all(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Do every iteration; only called where a subclass defines it."""
+        raise NotImplementedError
+
+    @property
+    def skip(self) -> bool:
+        """Whether to run at all.  Reading it changes nothing."""
+        return False
+
+    def on_skip(self) -> R:
+        """What a skipped run returns."""
+        return cast("R", None)
+
+    def reset(self) -> None:
+        """Make ready for a run."""
+
+    def on_run_start(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Called once, after `reset`."""
+
+    def on_advance_start(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Called before each iteration."""
+
+    def on_advance_end(self) -> None:
+        """Called after each iteration that was not left with `StopIteration`."""
+
+    def on_run_end(self) -> R:
+        """Called once at the end; what it returns is the output of the run."""
+        return cast("R", None)
+
+    def teardown(self) -> None:
+        """Called by the trainer when the run has ended, with or without an error."""
+
+    def on_save_checkpoint(self) -> dict[str, object]:
+        """Further values to save, under names of your own."""
+        return {}
+
+    def on_load_checkpoint(self, state: Mapping[str, object]) -> None:
+        """Take back what `on_save_checkpoint` returned."""
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run from the beginning, or from where the loaded state says, to the end."""
+        return run_loop(self, Loop, *args, **kwargs)
+
+    def state_dict(self) -> dict[str, object]:
+        """The state of this loop and of the loops below it.
+
+        Returns:
+            `{"version": 1, "loops": {path: {"fields": {...}, "custom": {...}}}}`, with
+            paths relative to this loop, which itself is ".".
+
+        Raises:
+            StateError: A field is missing on the loop or holds what cannot be saved.
+        """
+        return collect_state(self)
+
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
+        """Load what `state_dict` returned; every loop of the tree is `restarting` afterwards.
+
+        Raises:
+            StateError: The state has another version, tree or fields.  Nothing is changed then.
+        """
+        load_state(self, state_dict)
+
+
+def _is_fused(cls: type[object]) -> bool:
+    """Whether the class that defines `advance_all` also is the last to define the iteration."""
+    mro = cls.__mro__
+    owner = {name: next(i for i, kind in enumerate(mro) if name in vars(kind)) for name in (*ITERATION, "advance_all")}
+    fused = owner.pop("advance_all")
+    return mro[fused] is not Loop and all(position >= fused for position in owner.values())
+
+
+def _check_promise(cls: type[object]) -> None:
+    promised = promised_result(cls, Loop)
+    kept = getattr(cls, "on_run_end", None) is not Loop.on_run_end or promised in (None, type(None), object)
+    unfinished = any(getattr(getattr(cls, name), "__isabstractmethod__", False) for name in ("done", "advance"))
+    if not kept and not unfinished and not isinstance(promised, PlainTypeVar):
+        name = getattr(promised, "__name__", str(promised))
+        raise ConfigurationError(
+            cls.__name__,
+            f"it promises a result of type {name} and never produces one",
+            f"Define `on_run_end(self) -> {name}`, or declare a Loop[..., None].",
+        )

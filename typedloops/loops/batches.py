@@ -1,0 +1,174 @@
+"""A loop over the batches of one loader: what the epoch loops of all families are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Generic, cast
+
+import torch
+from torch import nn
+from typing_extensions import ParamSpec, TypeVar
+
+from typedloops._core import BatchDriver, BatchProgress, BatchStatus, ReadyCompleted, StopFlag
+from typedloops._core.calls import AnyCallable
+from typedloops.errors import InternalError
+from typedloops.loops.config import BatchLimit
+from typedloops.loops.context import InRun, RunContext
+from typedloops.loops.loaders import check_end, check_ran, iterate, length_of, resolve_limit
+
+P = ParamSpec("P")
+R = TypeVar("R", default=None)
+B = TypeVar("B")
+O = TypeVar("O")
+
+
+@dataclass
+class BatchEvents:
+    """What to call around each step; see `BatchDriver`."""
+
+    before: tuple[AnyCallable, ...] = ()
+    gate: AnyCallable | None = None
+    consume: AnyCallable | None = None
+    after_step: AnyCallable | None = None
+    after: tuple[AnyCallable, ...] = ()
+    extra: tuple[object, ...] = ()
+
+
+class BatchesLoop(InRun[P, R], Generic[P, R]):
+    """A loop whose iterations are batches.
+
+    A subclass makes the driver in `on_run_start`; one batch at a time (`advance`) or all
+    in one call (`advance_all`) is then the same work by the same code.
+    """
+
+    state_fields: ClassVar[tuple[str, ...]] = ("batch_progress",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_driver", "_source", "_length")
+
+    _driver: BatchDriver[object, object] | None = None
+    _source: str = ""
+    _length: int | None = None
+
+    def __init__(self) -> None:
+        self.batch_progress = BatchProgress()
+
+    @property
+    def done(self) -> bool:
+        return self._driver is None or self._driver.status is not BatchStatus.RUNNING
+
+    def reset(self) -> None:
+        if self.restarting:
+            self.batch_progress.reset_on_restart()
+        else:
+            self.batch_progress.reset_on_run()
+
+    def advance(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        completed = self.batch_progress.current.completed
+        self.driver.run(1)
+        if self.batch_progress.current.completed == completed:
+            raise StopIteration
+
+    def advance_all(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        if self.restarting:
+            self.driver.run(1)
+            self.restarting = False
+        self.driver.run()
+
+    def teardown(self) -> None:
+        self._driver = None
+
+    @property
+    def driver(self) -> BatchDriver[object, object]:
+        """What drives the batches of the run under way."""
+        if self._driver is None:
+            raise InternalError(f"{type(self).__name__} has no batches to drive outside a run")
+        return self._driver
+
+    def drive(
+        self,
+        source: str,
+        loader: Iterable[B],
+        step: Callable[[B, int], O],
+        *,
+        limit: BatchLimit,
+        events: BatchEvents,
+        dataloader_idx: int = 0,
+        outputs: list[O] | None = None,
+        stop_flag: StopFlag | None = None,
+        steps: ReadyCompleted | None = None,
+        max_steps: int | None = None,
+    ) -> None:
+        """Make ready to drive the batches of `loader` through `step`.
+
+        Args:
+            source: What to call the loader in an error.
+            loader: Where the batches come from; not asked for anything when `limit` is 0.
+            step: What to do with a batch.
+            limit: How many batches at most.
+            events: What to call around each step.
+            dataloader_idx: Which loader this is, for the module's transfer hooks.
+            outputs: Where every output goes, or None.
+            stop_flag: What ends the epoch early, or None.
+            steps: The counter that `max_steps` limits, or None.
+            max_steps: How many optimizer steps to take at most, or None.
+        """
+        length = None if limit == 0 else length_of(loader)
+        batches = resolve_limit(f"the limit on {source}", limit, length)
+        driver: BatchDriver[B, O] = BatchDriver(
+            () if batches == 0 else iterate(source, loader),
+            step,
+            self.batch_progress,
+            stop_flag or StopFlag(),
+            source=source,
+            length=length,
+            limit=batches,
+            transform=transform_of(self.context, dataloader_idx),
+            before=events.before,
+            gate=events.gate,
+            outputs=outputs,
+            consume=events.consume,
+            after_step=events.after_step,
+            after=events.after,
+            extra=events.extra,
+            steps=steps,
+            max_steps=max_steps,
+            on_exhausted=check_end,
+        )
+        self._driver = cast("BatchDriver[object, object]", driver)
+        self._source = source
+        self._length = length
+
+    def check_ran(self) -> None:
+        """Say so when the loader gave no batches, or not as many as it said."""
+        check_ran(
+            self._source,
+            batches=self.batch_progress.current.ready,
+            length=self._length,
+            exhausted=self.driver.status is BatchStatus.EXHAUSTED,
+        )
+
+
+def transform_of(context: RunContext, dataloader_idx: int) -> Callable[[B], B] | None:
+    """The module's own transfer hooks as one function, or None when it has none."""
+    device = device_of(context.module)
+    arguments: dict[str, tuple[object, ...]] = {
+        "on_before_batch_transfer": (dataloader_idx,),
+        "transfer_batch_to_device": (device, dataloader_idx),
+        "on_after_batch_transfer": (dataloader_idx,),
+    }
+    hooks = [(hook, rest) for name, rest in arguments.items() if (hook := context.listeners.of_module(name)) is not None]
+    if not hooks:
+        return None
+
+    def transform(batch: B) -> B:
+        for hook, rest in hooks:
+            batch = cast("B", hook(batch, *rest))
+        return batch
+
+    return transform
+
+
+def device_of(module: object) -> torch.device:
+    """Where the module's first parameter is; the CPU for a module without parameters."""
+    parameter = next(module.parameters(), None) if isinstance(module, nn.Module) else None
+    return torch.device("cpu") if parameter is None else parameter.device

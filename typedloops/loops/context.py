@@ -1,0 +1,183 @@
+"""What the loops of one run share: the module, who listens, the request to stop, the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import ClassVar, Generic
+
+from typing_extensions import ParamSpec, Protocol, TypeVar, runtime_checkable
+
+from typedloops._core import Hook, StopFlag
+from typedloops.errors import ConfigurationError, MisuseError
+from typedloops.loops.base import Loop
+from typedloops.loops.config import RunConfig
+from typedloops.loops.listeners import Listeners
+from typedloops.loops.metrics import MetricStore, Scalar
+from typedloops.loops.node import LoopNode
+from typedloops.loops.optimization import Optimization
+from typedloops.loops.requirements import check_tree
+from typedloops.protocols.trainer import Reduction, Stage, TrainerView
+
+P = ParamSpec("P")
+R = TypeVar("R", default=None)
+
+
+@runtime_checkable
+class Host(TrainerView, Protocol):
+    """What a run asks of the trainer that hosts it."""
+
+    @property
+    def config(self) -> RunConfig: ...
+    def run_began(self, context: RunContext) -> None: ...
+    def run_ended(self, context: RunContext, error: BaseException | None) -> None: ...
+    def publish(self, metrics: Mapping[str, float]) -> None: ...
+
+
+class RunContext:
+    """One run of one module.
+
+    Args:
+        stage: What the run is for.
+        module: What is run.
+        host: The trainer, or None for a tree that is run without one.
+    """
+
+    def __init__(self, stage: Stage, module: object, host: Host | None) -> None:
+        self.stage = stage
+        self.module = module
+        self.host = host
+        self.config = RunConfig() if host is None else host.config
+        self.listeners = Listeners(() if host is None else host.callbacks, module, host)
+        self.stop_flag = StopFlag()
+        self.optimization = Optimization()
+        self.epoch = 0
+        self.metrics: dict[str, float] = {}
+        self.training_metrics = MetricStore(default="last")
+        self.logging_to = self.training_metrics
+
+    def hook(self, event: str) -> Hook:
+        return self.listeners.hook(event)
+
+    def log(self, name: str, value: Scalar, reduce: Reduction | None = None, batch_size: int | None = None) -> None:
+        self.logging_to.log(name, value, reduce, batch_size)
+
+    def publish(self, metrics: Mapping[str, float]) -> None:
+        """Make metrics known to the trainer and its loggers."""
+        self.metrics.update(metrics)
+        if self.host is not None and metrics:
+            self.host.publish(metrics)
+
+    @contextmanager
+    def log_to(self, store: MetricStore) -> Iterator[None]:
+        """Let everything logged go to `store`."""
+        before, self.logging_to = self.logging_to, store
+        try:
+            yield
+        finally:
+            self.logging_to = before
+
+
+class InRun(Loop[P, R], Generic[P, R]):
+    """A loop that takes part in a run of a module: it finds the run's context from its place in the tree."""
+
+    transient_fields: ClassVar[tuple[str, ...]] = ("_context",)
+
+    @property
+    def context(self) -> RunContext:
+        """The innermost run around this loop.
+
+        Raises:
+            ConfigurationError: Nothing above this loop has opened one.
+        """
+        context = find_context(self)
+        if context is None:
+            raise ConfigurationError(
+                type(self).__name__,
+                "it is a part of a tree and was run by itself",
+                "Run the loop at the top: FitLoop, ValidationLoop, TestLoop or PredictionLoop.",
+            )
+        return context
+
+
+def find_context(loop: LoopNode) -> RunContext | None:
+    node: LoopNode | None = loop
+    while node is not None:
+        context = vars(node).get("_context")
+        if isinstance(context, RunContext):
+            return context
+        node = node._parent
+    return None
+
+
+@contextmanager
+def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[str] = ()) -> Iterator[RunContext]:
+    """The run of `module` that `loop` is a part of: the one under way, or a new one.
+
+    A new one checks the module against the tree, and then:
+
+    ```
+    M.configure_callbacks, M.prepare_data, C/M.setup(stage), M.configure_model
+    ...                                   # on an exception: C/M.on_exception
+    C/M.teardown(stage); teardown of every loop, children first
+    ```
+
+    Args:
+        loop: The loop that is about to run.
+        stage: What a new run is for.
+        module: What is to be run.
+        unused: Paths, relative to `loop`, of loops that will not be run.
+    """
+    if vars(loop).get("_context") is not None:
+        raise MisuseError(
+            type(loop).__name__, "it is already running", "Run another loop from here: a run cannot be inside itself."
+        )
+    current = find_context(loop)
+    check_tree(module, loop, unused)
+    if current is not None and current.module is module:
+        yield current
+        return
+    trainer = loop.root._trainer
+    context = RunContext(stage, module, trainer if isinstance(trainer, Host) else None)
+    vars(loop)["_context"] = context
+    try:
+        with _hosted(context):
+            _set_up(context)
+            yield context
+    finally:
+        del vars(loop)["_context"]
+        for _, node in reversed(list(loop.walk())):
+            if isinstance(node, Loop):
+                node.teardown()
+
+
+@contextmanager
+def _hosted(context: RunContext) -> Iterator[None]:
+    if context.host is not None:
+        context.host.run_began(context)
+    failure: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        failure = error
+        context.hook("on_exception")(error)
+        raise
+    finally:
+        try:
+            context.hook("teardown")(str(context.stage))
+        finally:
+            if context.host is not None:
+                context.host.run_ended(context, failure)
+
+
+def _set_up(context: RunContext) -> None:
+    configure_callbacks = context.listeners.of_module("configure_callbacks")
+    if configure_callbacks is not None:
+        callbacks = configure_callbacks()
+        context.listeners.add_callbacks(callbacks if isinstance(callbacks, Sequence) else [callbacks])
+    for event in ("prepare_data", "configure_model"):
+        own = context.listeners.of_module(event)
+        if event == "configure_model":
+            context.hook("setup")(str(context.stage))
+        if own is not None:
+            own()

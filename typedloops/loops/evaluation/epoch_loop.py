@@ -1,0 +1,71 @@
+"""The batches of one loader that is evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic
+
+from typing_extensions import TypeVar
+
+from typedloops.loops.batches import BatchesLoop, BatchEvents
+from typedloops.loops.config import BatchLimit
+from typedloops.loops.evaluation.kind import EvaluationKind
+from typedloops.loops.evaluation.result import LoaderResult
+from typedloops.loops.metrics import MetricStore, batch_size_of, scalars_of
+from typedloops.loops.step import LoaderPosition, step_of
+
+B = TypeVar("B", default=object)
+
+
+class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], LoaderResult], Generic[B]):
+    """Evaluates the batches of one loader.
+
+    ```
+    advance:
+        batch = next(batches)
+        M.on_before_batch_transfer, M.transfer_batch_to_device, M.on_after_batch_transfer
+        C/M.on_validation_batch_start(batch, batch_idx)
+        output = M.validation_step(batch, batch_idx)
+        C/M.on_validation_batch_end(output, batch, batch_idx)
+    ```
+
+    In a test, `validation` is `test`.  With several loaders the hooks are also given the
+    loader's index, and so is a step that has a parameter `dataloader_idx`.
+
+    Args:
+        kind: What is evaluated.
+        limit_batches: How many batches at most; None is what the trainer says.
+
+    Its output is the number of batches and the mean of each metric.
+    """
+
+    def __init__(self, kind: EvaluationKind, limit_batches: BatchLimit | None = None) -> None:
+        super().__init__()
+        self.kind = kind
+        self.limit_batches = limit_batches
+
+    def on_run_start(self, model: object, loader: Iterable[B], position: LoaderPosition) -> None:
+        context = self.context
+        before = context.hook(f"on_{self.kind.name}_batch_start")
+        after = context.hook(f"on_{self.kind.name}_batch_end")
+        self._metrics = MetricStore(default="mean")
+        context.logging_to = self._metrics
+        self.drive(
+            f"{self.kind.name} {position}",
+            loader,
+            step_of(model, self.kind.step, position),
+            limit=self.kind.limit(context.config) if self.limit_batches is None else self.limit_batches,
+            dataloader_idx=position.index,
+            events=BatchEvents(
+                before=before.listeners, consume=self._take_metrics, after=after.listeners, extra=position.arguments
+            ),
+        )
+
+    def on_run_end(self) -> LoaderResult:
+        self.check_ran()
+        return LoaderResult(self.batch_progress.current.completed, self._metrics.compute())
+
+    def _take_metrics(self, output: object, batch: B, batch_idx: int) -> None:
+        size = batch_size_of(batch)
+        for name, value in scalars_of(output, self.kind.loss).items():
+            self._metrics.log(name, value, batch_size=size)

@@ -1,0 +1,130 @@
+"""One epoch of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic, cast
+
+from typing_extensions import Never, TypeVar
+
+from typedloops._core import BatchStatus
+from typedloops.loops.batches import BatchesLoop, BatchEvents
+from typedloops.loops.config import BatchLimit, check_limit
+from typedloops.loops.evaluation import ValidationLoop
+from typedloops.loops.fit.batch_loop import TrainingBatchLoop
+from typedloops.loops.fit.step_loop import bind
+from typedloops.loops.slot import Slot
+from typedloops.protocols.data import Loaders
+from typedloops.protocols.module import ValidationModule
+
+M = TypeVar("M", default=object)
+B = TypeVar("B", default=object)
+S = TypeVar("S", default=object)
+
+
+@dataclass(frozen=True)
+class EpochResult(Generic[S]):
+    """One epoch of training.
+
+    Args:
+        status: Why it ended.
+        batches: How many batches were trained on.
+        last_output: The output of the last batch; None when there was none.
+    """
+
+    status: BatchStatus
+    batches: int
+    last_output: S | None
+
+
+class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], EpochResult[S]], Generic[M, B, S]):
+    """Trains on the batches of one epoch, then validates.
+
+    ```
+    advance:
+        batch = next(batches)
+        M.on_before_batch_transfer, M.transfer_batch_to_device, M.on_after_batch_transfer
+        C/M.on_train_batch_start(batch, batch_idx)        # M returning -1 ends the epoch
+        output = batch_loop.run(model, batch, batch_idx)
+        schedulers with the interval `step`, if an optimizer has stepped
+        C/M.on_train_batch_end(output, batch, batch_idx)
+    on_run_end:
+        val_loop.run(model, val_dataloaders)              # if there are any, every n-th epoch
+    ```
+
+    Args:
+        batch_loop: Trains on one batch.
+        val_loop: Validates.
+        limit_batches: How many batches at most; None is what the trainer says.
+
+    Its output says why it ended, how many batches it had, and what the last one gave.
+    """
+
+    transient_fields = ("_validation",)
+    batch_loop: Slot[TrainingBatchLoop[M, B, S]] = Slot()
+    val_loop: Slot[ValidationLoop] = Slot()
+
+    def __init__(
+        self,
+        batch_loop: TrainingBatchLoop[M, B, S],
+        val_loop: ValidationLoop | None = None,
+        *,
+        limit_batches: BatchLimit | None = None,
+    ) -> None:
+        super().__init__()
+        check_limit(f"{type(self).__name__}.limit_batches", limit_batches)
+        self.batch_loop = batch_loop
+        self.val_loop = val_loop or ValidationLoop()
+        self.limit_batches = limit_batches
+
+    def connect(
+        self, *, batch_loop: TrainingBatchLoop[M, B, S] | None = None, val_loop: ValidationLoop | None = None
+    ) -> None:
+        """Put loops into the slots; None leaves a slot as it is."""
+        self._connect({"batch_loop": batch_loop, "val_loop": val_loop})
+
+    @property
+    def limit(self) -> BatchLimit:
+        """How many batches of an epoch at most: this loop's own limit, or the trainer's."""
+        return self.context.config.limit_train_batches if self.limit_batches is None else self.limit_batches
+
+    def on_run_start(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
+        context = self.context
+        optimization = context.optimization
+        self._validation = (model, val_dataloaders)
+        self.drive(
+            "train dataloader",
+            train_dataloaders,
+            bind(self.batch_loop, model),
+            limit=self.limit,
+            stop_flag=context.stop_flag,
+            steps=optimization.steps.total,
+            max_steps=optimization.max_steps,
+            events=BatchEvents(
+                before=context.listeners.of_callbacks("on_train_batch_start"),
+                gate=context.listeners.of_module("on_train_batch_start"),
+                after_step=optimization.after_step(context.metrics),
+                after=context.hook("on_train_batch_end").listeners,
+            ),
+        )
+
+    def on_run_end(self) -> EpochResult[S]:
+        self.check_ran()
+        # The driver only knows that the outputs are those of the step that it was given.
+        last_output = cast("S | None", self.driver.last_output)
+        result = EpochResult(self.driver.status, self.batch_progress.current.completed, last_output)
+        model, val_dataloaders = self._validation
+        if self._validates(val_dataloaders):
+            # That the module can be validated was checked when the run began.
+            self.val_loop.run(cast("ValidationModule[Never]", model), cast("Loaders[Never]", val_dataloaders))
+        return result
+
+    def _validates(self, val_dataloaders: Loaders[object] | None) -> bool:
+        config = self.context.config
+        limit = config.limit_val_batches if self.val_loop.limit_batches is None else self.val_loop.limit_batches
+        return val_dataloaders is not None and limit != 0 and (self.context.epoch + 1) % config.check_val_every_n_epoch == 0
+
+    def teardown(self) -> None:
+        super().teardown()
+        vars(self).pop("_validation", None)

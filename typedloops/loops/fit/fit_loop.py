@@ -1,0 +1,276 @@
+"""The fit: epochs until there is a reason to stop."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, cast, overload
+
+from torch import Tensor
+from typing_extensions import TypeVar
+
+from typedloops._core import Processed, Progress, ReadyCompleted
+from typedloops._core.escape import name_of
+from typedloops.loops.config import check_count, epochs_of
+from typedloops.loops.context import InRun, open_run
+from typedloops.loops.fit.batch_loop import TrainingBatchLoop
+from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop
+from typedloops.loops.fit.manual_loop import ManualOptimization
+from typedloops.loops.fit.optimizer_loop import OptimizerLoop
+from typedloops.loops.fit.restart import reset_progress
+from typedloops.loops.metrics import scalars_of
+from typedloops.loops.modes import training
+from typedloops.loops.optimization import Optimization, configure
+from typedloops.loops.slot import Slot
+from typedloops.loops.stopping import FitLimits, FitPosition, StopReason, stop_reason
+from typedloops.protocols.data import Loaders
+from typedloops.protocols.module import ConfiguresOptimizers, FitModule, StepOutput, TrainingModule
+from typedloops.protocols.trainer import Stage
+
+M = TypeVar("M", default=object)
+B = TypeVar("B", default=object)
+S = TypeVar("S", default=object)
+O = TypeVar("O", bound=StepOutput)
+V = TypeVar("V")
+
+# The default loop takes any module with any batches and relates the two anew at each call of `run`.
+Anything: TypeAlias = Any  # type: ignore[explicit-any]
+AnyModule: TypeAlias = TrainingModule[Anything, Anything]
+
+
+@dataclass(frozen=True)
+class FitResult(Generic[S]):
+    """What a fit returns; its size does not grow with the steps.
+
+    Args:
+        stop_reason: Why it ended.
+        epochs: How many epochs were run, one that was left early included.
+        batches: How many batches were trained on.
+        optimizer_steps: How many steps the optimizers took.
+        metrics: The newest value of every metric: the training loss as `train_loss`, the
+            other scalars of the training step, everything logged, and the means of the
+            last validation.
+        last_output: What the last training step returned, detached; None when none ran.
+    """
+
+    stop_reason: StopReason
+    epochs: int
+    batches: int
+    optimizer_steps: int
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    last_output: S | None = None
+
+
+class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]], Generic[M, B, S]):
+    """Fits a module, whatever its batch loop asks of it; `FitLoop` is the one for `training_step`.
+
+    ```
+    on_run_start:
+        M.configure_optimizers
+        C/M.on_fit_start
+        C/M.on_train_start
+    advance, for each epoch:
+        C/M.on_train_epoch_start
+        epoch_loop.run(model, train_dataloaders, val_dataloaders)
+    on_advance_end:
+        C/M.on_train_epoch_end
+        schedulers with the interval `epoch`
+    on_run_end:
+        C/M.on_train_end
+        C/M.on_fit_end
+    ```
+
+    Before and after that, `configure_callbacks`, `prepare_data`, `setup`,
+    `configure_model`, `on_exception` and `teardown` are called: see `open_run`.
+
+    It stops for the reasons of `stop_reason`.  A run starts anew, at zero, unless state
+    was loaded.
+
+    Args:
+        epoch_loop: Trains for one epoch.
+        max_epochs: Stop after so many epochs; -1 is no limit; None is what the trainer says.
+        max_steps: Stop after so many optimizer steps; -1 is no limit; None is what the trainer says.
+
+    Its output says why it ended and how far it came.
+    """
+
+    epoch_loop: Slot[TrainingEpochLoop[M, B, S]] = Slot()
+    requires = ConfiguresOptimizers
+    opens_run = True
+    state_fields = ("epoch_progress", "step_progress")
+    transient_fields = ("_last_output",)
+
+    def __init__(
+        self, epoch_loop: TrainingEpochLoop[M, B, S], *, max_epochs: int | None = None, max_steps: int | None = None
+    ) -> None:
+        check_count(f"{type(self).__name__}.max_epochs", max_epochs)
+        check_count(f"{type(self).__name__}.max_steps", max_steps)
+        self.epoch_loop = epoch_loop
+        self.max_epochs = max_epochs
+        self.max_steps = max_steps
+        self.epoch_progress: Progress[Processed] = Progress()
+        self.step_progress: Progress[ReadyCompleted] = Progress(ReadyCompleted(), ReadyCompleted())
+        self._last_output: S | None = None
+
+    def connect(self, *, epoch_loop: TrainingEpochLoop[M, B, S] | None = None) -> None:
+        """Put a loop into the slot; None leaves it as it is."""
+        self._connect({"epoch_loop": epoch_loop})
+
+    @property
+    def limits(self) -> FitLimits:
+        """How far this fit goes: this loop's own limits, or the trainer's."""
+        config = self.context.config
+        max_steps = config.max_steps if self.max_steps is None else self.max_steps
+        max_epochs = config.max_epochs if self.max_epochs is None else self.max_epochs
+        return FitLimits(
+            max_epochs=epochs_of(max_epochs, max_steps),
+            max_steps=None if max_steps == -1 else max_steps,
+            train_batches=0 if self.epoch_loop.limit == 0 else None,
+        )
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why to stop now; None is to go on."""
+        position = FitPosition(
+            epochs=self.epoch_progress.total.completed,
+            steps=self.step_progress.total.completed,
+            stop_requested=self.context.stop_flag.requested,
+        )
+        return stop_reason(position, self.limits)
+
+    @property
+    def done(self) -> bool:
+        return self.stop_reason is not None
+
+    def reset(self) -> None:
+        if self.restarting:
+            self.epoch_progress.reset_on_restart()
+            self.step_progress.reset_on_restart()
+        else:
+            reset_progress(self)
+
+    def on_run_start(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
+        context = self.context
+        context.stop_flag.requested = False
+        self._last_output = None
+        # That the module configures optimizers was checked when the run began.
+        module = cast("ConfiguresOptimizers", model)
+        optimizers, rates = configure(module)
+        automatic: object = getattr(model, "automatic_optimization", True)
+        if automatic and not optimizers:
+            warnings.warn(
+                f"{name_of(module.configure_optimizers)} returned None: this fit calls the training step and optimizes "
+                "nothing. Return an optimizer, or set `automatic_optimization = False` to say that it is meant.",
+                UserWarning,
+                stacklevel=2,
+            )
+        context.optimization = Optimization(
+            optimizers, rates, bool(automatic), self.step_progress, self.limits.max_steps
+        )
+        context.optimization.start_counting()
+        context.hook("on_fit_start")()
+        context.hook("on_train_start")()
+
+    def advance(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
+        context = self.context
+        context.epoch = self.epoch_progress.total.completed
+        context.training_metrics.clear()
+        self.epoch_progress.increment_ready()
+        context.hook("on_train_epoch_start")()
+        self.epoch_progress.increment_started()
+        epoch = self.epoch_loop.run(model, train_dataloaders, val_dataloaders)
+        self.epoch_progress.increment_processed()
+        self._take_metrics(epoch)
+
+    def on_advance_end(self) -> None:
+        context = self.context
+        context.hook("on_train_epoch_end")()
+        context.publish(context.training_metrics.compute())
+        context.optimization.step_rates("epoch", context.metrics)
+        self.epoch_progress.increment_completed()
+
+    def on_run_end(self) -> FitResult[S]:
+        context = self.context
+        context.hook("on_train_end")()
+        context.hook("on_fit_end")()
+        return FitResult(
+            stop_reason=self.stop_reason or StopReason.LEFT,
+            epochs=self.epoch_progress.total.completed,
+            batches=self.epoch_loop.batch_progress.total.completed,
+            optimizer_steps=self.step_progress.total.completed,
+            metrics=dict(context.metrics),
+            last_output=detached(self._last_output),
+        )
+
+    def run(
+        self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None = None
+    ) -> FitResult[S]:
+        unused = () if val_dataloaders is not None else ("epoch_loop.val_loop",)
+        with open_run(self, Stage.FIT, model, unused) as context, training(model):
+            try:
+                return super().run(model, train_dataloaders, val_dataloaders)
+            finally:
+                context.optimization.stop_counting()
+                context.optimization = Optimization(steps=self.step_progress)
+
+    def _take_metrics(self, epoch: EpochResult[S]) -> None:
+        """Make the scalars of the last step metrics; what was logged under the same name goes first."""
+        self._last_output = epoch.last_output
+        metrics = self.context.training_metrics
+        for name, value in scalars_of(epoch.last_output, "loss").items():
+            name = "train_loss" if name == "loss" else name
+            if name not in metrics:
+                metrics.log(name, value)
+        self.context.metrics.update(metrics.compute())
+
+
+def detached(output: S) -> S:
+    """`output` without its graph: a tensor, or the tensors of a dict."""
+    if isinstance(output, Tensor):
+        return cast("S", output.detach())
+    if type(output) is dict:
+        entries = cast("dict[object, object]", output)
+        return cast("S", {name: detached(value) for name, value in entries.items()})
+    return output
+
+
+class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
+    """The default fit: trains a module's `training_step`; see `FitLoopOf` for the order of its hooks.
+
+    Args:
+        max_epochs: Stop after so many epochs; -1 is no limit; None is what the trainer says.
+        max_steps: Stop after so many optimizer steps; -1 is no limit; None is what the trainer says.
+        epoch_loop: Trains for one epoch; by default the whole default tree.
+    """
+
+    def __init__(
+        self,
+        max_epochs: int | None = None,
+        max_steps: int | None = None,
+        *,
+        epoch_loop: TrainingEpochLoop[AnyModule, Anything, Anything] | None = None,
+    ) -> None:
+        super().__init__(epoch_loop or default_epoch_loop(), max_epochs=max_epochs, max_steps=max_steps)
+
+    # With loaders to validate on, the module must also validate: the base has no way to say that.
+    @overload  # type: ignore[override]
+    def run(
+        self, model: TrainingModule[B, O], train_dataloaders: Iterable[B], val_dataloaders: None = None
+    ) -> FitResult[O]: ...
+    @overload
+    def run(
+        self, model: FitModule[B, V, O], train_dataloaders: Iterable[B], val_dataloaders: Loaders[V]
+    ) -> FitResult[O]: ...
+    def run(
+        self,
+        model: AnyModule,
+        train_dataloaders: Iterable[Anything],
+        val_dataloaders: Loaders[Anything] | None = None,
+    ) -> FitResult[Anything]:
+        return super().run(model, train_dataloaders, val_dataloaders)
+
+
+def default_epoch_loop() -> TrainingEpochLoop[AnyModule, Anything, Anything]:
+    """The tree below a default fit loop."""
+    return TrainingEpochLoop(TrainingBatchLoop(OptimizerLoop(), ManualOptimization()))

@@ -1,0 +1,59 @@
+"""Finding the loss in what a training step returned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from typedloops._core.escape import name_of
+from typedloops._core.optimizing import Loss
+from typedloops.errors import StepOutputError
+
+REMEDY = "Return a scalar loss, a mapping with the key 'loss', or None to skip the optimization of this batch."
+
+
+class LossFinder:
+    """Knows the step that it finds the losses of.
+
+    Args:
+        step: The module's `training_step`.
+    """
+
+    def __init__(self, step: object) -> None:
+        self._where = name_of(step)
+
+    def find(self, output: object) -> Loss:
+        """The loss in `output`, which is not None.
+
+        Raises:
+            StepOutputError: There is none.
+        """
+        loss = output
+        if isinstance(output, Mapping):
+            if "loss" not in output:
+                keys = sorted(map(str, output))
+                raise StepOutputError(self._where, f"it returned a mapping without the key 'loss'; it has {keys}", REMEDY)
+            loss = output["loss"]
+        if not isinstance(loss, Tensor):
+            raise StepOutputError(self._where, f"it returned a {type(loss).__name__} as the loss", REMEDY)
+        return loss
+
+    def explain(self, loss: Loss, error: RuntimeError) -> None:
+        """Raise a better error for a loss that cannot be differentiated.
+
+        Raises:
+            StepOutputError: The loss has no gradient, or is not a scalar.
+        """
+        if not isinstance(loss, Tensor):
+            return
+        if not loss.requires_grad:
+            raise StepOutputError(
+                self._where,
+                "its loss does not depend on any parameter that requires a gradient",
+                "Was it detached, computed under no_grad, or are all parameters frozen? " + REMEDY,
+            ) from error
+        if loss.numel() != 1:
+            raise StepOutputError(
+                self._where, f"its loss has shape {tuple(loss.shape)}", "Reduce it: loss.mean()."
+            ) from error

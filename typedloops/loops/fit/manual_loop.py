@@ -1,0 +1,54 @@
+"""Optimization by the module itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic
+
+from typing_extensions import TypeVar
+
+from typedloops._core.escape import call
+from typedloops.loops.fit.step_loop import StepLoop, keeps_contract
+from typedloops.protocols.module import StepOutput, TrainingModule
+
+B = TypeVar("B", default=object)
+O = TypeVar("O", bound=StepOutput, default=StepOutput)
+
+
+class ManualOptimization(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
+    """Runs the training step of a module with `automatic_optimization = False`.
+
+    ```
+    advance:
+        output = M.training_step(batch, batch_idx)        # which steps its optimizers itself
+    ```
+
+    The steps of every optimizer that the module configured are counted, whoever takes
+    them.  Its output is what the training step returned.
+    """
+
+    requires = TrainingModule
+    transient_fields = ("_output",)
+
+    def __init__(self) -> None:
+        self._finished = False
+
+    @property
+    def done(self) -> bool:
+        return self._finished
+
+    def reset(self) -> None:
+        self._finished = False
+
+    def advance(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
+        self._output = call(model.training_step, batch, batch_idx)
+        self._finished = True
+
+    def on_run_end(self) -> O:
+        return self._output
+
+    def bind(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
+        return model.training_step if keeps_contract(self, ManualOptimization) else super().bind(model)
+
+    def teardown(self) -> None:
+        vars(self).pop("_output", None)

@@ -1,0 +1,110 @@
+"""Automatic optimization."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Generic
+
+from torch.optim import Optimizer
+from typing_extensions import TypeVar
+
+from typedloops._core import OptimizerStep
+from typedloops._core.escape import call, name_of
+from typedloops.errors import OptimizerError
+from typedloops.loops.fit.loss import LossFinder
+from typedloops.loops.fit.progress import OptimizationProgress
+from typedloops.loops.fit.step_loop import StepLoop, keeps_contract
+from typedloops.protocols.module import StepOutput, TrainingModule
+
+B = TypeVar("B", default=object)
+O = TypeVar("O", bound=StepOutput, default=StepOutput)
+
+MANUALLY = "Set `automatic_optimization = False` on the module and step in training_step, or connect an optimizer loop of your own."
+
+
+class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
+    """Optimizes the module on one batch, with the one optimizer that the module configured.
+
+    ```
+    advance:
+        output = M.training_step(batch, batch_idx)        # None: nothing more is done
+        C/M.on_before_zero_grad(optimizer)
+        optimizer.zero_grad()
+        C/M.on_before_backward(loss)
+        loss.backward()
+        C/M.on_after_backward()
+        C/M.on_before_optimizer_step(optimizer)
+        optimizer.step()
+    ```
+
+    A module whose `configure_optimizers` returned None has its training step called and
+    nothing else.
+
+    Its output is what the training step returned.
+    """
+
+    requires = TrainingModule
+    state_fields = ("optim_progress",)
+    transient_fields = ("_step", "_step_context", "_output")
+
+    def __init__(self) -> None:
+        self.optim_progress = OptimizationProgress()
+        self._finished = False
+
+    @property
+    def done(self) -> bool:
+        return self._finished
+
+    def reset(self) -> None:
+        self._finished = False
+
+    def on_run_start(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
+        if vars(self).get("_step_context") is not self.context:
+            self._step = self._step_of(model)
+            self._step_context = self.context
+
+    def advance(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
+        self._output = call(self._step, batch, batch_idx)
+        self._finished = True
+
+    def on_run_end(self) -> O:
+        return self._output
+
+    def bind(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
+        return self._step_of(model) if keeps_contract(self, OptimizerLoop) else super().bind(model)
+
+    def teardown(self) -> None:
+        for name in ("_step", "_step_context", "_output"):
+            vars(self).pop(name, None)
+
+    def _step_of(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
+        context = self.context
+        optimizers = context.optimization.optimizers
+        if not optimizers:
+            return model.training_step
+        losses = LossFinder(model.training_step)
+        return OptimizerStep(
+            model.training_step,
+            _only_optimizer(name_of(model.configure_optimizers), optimizers),
+            self.optim_progress.optimizer.zero_grad,
+            self.optim_progress.optimizer.step,
+            loss_of=losses.find,
+            explain=losses.explain,
+            before_zero_grad=context.hook("on_before_zero_grad"),
+            before_backward=context.hook("on_before_backward"),
+            after_backward=context.hook("on_after_backward"),
+            before_optimizer_step=context.hook("on_before_optimizer_step"),
+        )
+
+
+def _only_optimizer(where: str, optimizers: Sequence[Optimizer]) -> Optimizer:
+    if len(optimizers) > 1:
+        raise OptimizerError(where, f"it returned {len(optimizers)} optimizers, automatic optimization takes one", MANUALLY)
+    (optimizer,) = optimizers
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise OptimizerError(
+            where, f"{type(optimizer).__name__}.step needs a closure, which automatic optimization does not give", MANUALLY
+        )
+    return optimizer

@@ -1,0 +1,125 @@
+"""Values logged during a run, reduced to one each without waiting for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias, TypeGuard
+
+import torch
+from torch import Tensor
+
+from typedloops.errors import MisuseError
+from typedloops.protocols.trainer import Reduction
+
+Scalar: TypeAlias = Tensor | float
+
+
+class Metric:
+    """One reduced value; `add` neither copies to the host nor waits."""
+
+    def __init__(self, reduce: Reduction) -> None:
+        self.reduce = reduce
+        self._value: Scalar | None = None
+        self._weight = 0.0
+
+    def add(self, value: Scalar, weight: float) -> None:
+        if self.reduce == "mean":
+            value = (value.double() if isinstance(value, Tensor) else value) * weight
+            self._weight += weight
+        self._value = value if self._value is None else COMBINE[self.reduce](self._value, value)
+
+    def compute(self) -> float:
+        """The reduced value; this is where the host waits."""
+        value = 0.0 if self._value is None else float(self._value)
+        return value / self._weight if self.reduce == "mean" else value
+
+
+def _minimum(a: Scalar, b: Scalar) -> Scalar:
+    return torch.minimum(torch.as_tensor(a), torch.as_tensor(b))
+
+
+def _maximum(a: Scalar, b: Scalar) -> Scalar:
+    return torch.maximum(torch.as_tensor(a), torch.as_tensor(b))
+
+
+COMBINE: dict[Reduction, Callable[[Scalar, Scalar], Scalar]] = {
+    "last": lambda _, new: new,
+    "mean": lambda old, new: old + new,
+    "sum": lambda old, new: old + new,
+    "min": _minimum,
+    "max": _maximum,
+}
+
+
+class MetricStore:
+    """The metrics of one phase of a run.
+
+    Args:
+        default: How values are reduced unless `log` is told otherwise.
+    """
+
+    def __init__(self, default: Reduction) -> None:
+        self._default = default
+        self._metrics: dict[str, Metric] = {}
+
+    def log(self, name: str, value: Scalar, reduce: Reduction | None = None, batch_size: float | None = None) -> None:
+        """Take a scalar; see `TrainerView.log`.
+
+        Raises:
+            MisuseError: It is no scalar, or the name is already reduced otherwise.
+        """
+        if isinstance(value, Tensor):
+            if value.numel() != 1:
+                raise MisuseError(f"log({name!r})", f"its value has shape {tuple(value.shape)}", "Log a scalar.")
+            value = value.detach()
+        metric = self._metrics.get(name)
+        if metric is None:
+            metric = self._metrics[name] = Metric(self._checked(name, reduce or self._default))
+        elif reduce is not None and reduce != metric.reduce:
+            raise MisuseError(
+                f"log({name!r})",
+                f"it is reduced by {metric.reduce!r} and now by {reduce!r}",
+                "Use one reduction for one name.",
+            )
+        metric.add(value, 1.0 if batch_size is None else batch_size)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._metrics
+
+    def compute(self) -> dict[str, float]:
+        return {name: metric.compute() for name, metric in self._metrics.items()}
+
+    def clear(self) -> None:
+        self._metrics.clear()
+
+    @staticmethod
+    def _checked(name: str, reduce: Reduction) -> Reduction:
+        if reduce not in COMBINE:
+            raise MisuseError(
+                f"log({name!r})", f"{reduce!r} is not a reduction", f"Give one of {', '.join(map(repr, COMBINE))}."
+            )
+        return reduce
+
+
+def scalars_of(output: object, loss_name: str) -> dict[str, Scalar]:
+    """The scalars in a step's output: a bare one is the loss, as is the entry `loss` of a training step's mapping.
+
+    Entries that are not scalars are not metrics; callbacks see them all the same.
+    """
+    if not isinstance(output, Mapping):
+        return {loss_name: output} if _is_scalar(output) else {}
+    return {str(name): value for name, value in output.items() if _is_scalar(value)}
+
+
+def _is_scalar(value: object) -> TypeGuard[Scalar]:
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def batch_size_of(batch: object) -> int | None:
+    """The length of the first tensor found in a batch, or None: how much a batch weighs in a mean."""
+    if isinstance(batch, Tensor):
+        return batch.shape[0] if batch.ndim else None
+    items = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    return next((size for item in items if (size := batch_size_of(item)) is not None), None)

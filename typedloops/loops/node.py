@@ -1,0 +1,243 @@
+"""A loop's place in a tree: children, parent, path and trainer."""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from typedloops.errors import LoopTreeError, UnattachedLoopError
+from typedloops.loops.rebuild import rebuild
+from typedloops.loops.slot import BaseSlot
+from typedloops.loops.tree import LoopTree
+from typedloops.protocols.loop import AnyLoop, LoopProtocol
+
+if TYPE_CHECKING:
+    from typedloops.protocols.trainer import TrainerView
+
+
+class LoopNode(metaclass=ABCMeta):
+    """What makes a loop a node of a tree; `Loop` adds the contract.
+
+    Nothing here is set by `__init__`: a subclass that forgets to call it is sound.
+    """
+
+    transient_fields: ClassVar[tuple[str, ...]] = ("_parent", "_slot", "_trainer", "_root_name")
+    """Attributes that belong to a place or a run: neither pickled nor copied."""
+
+    _parent: LoopNode | None = None
+    _slot: str = ""
+    _trainer: TrainerView | None = None
+    _root_name: str = ""
+
+    @property
+    def trainer(self) -> TrainerView:
+        """The trainer that the root of this tree is attached to.
+
+        Raises:
+            UnattachedLoopError: There is none.
+        """
+        trainer = self.root._trainer
+        if trainer is None:
+            raise UnattachedLoopError(
+                type(self).__name__,
+                "it is not attached to a trainer, so it has no `trainer`",
+                f"Give its tree to one: Trainer(fit_loop={type(self.root).__name__}(...)).",
+            )
+        return trainer
+
+    @property
+    def root(self) -> LoopNode:
+        """The top of the tree that this loop is in."""
+        node = self
+        while node._parent is not None:
+            node = node._parent
+        return node
+
+    @property
+    def path(self) -> str:
+        """Where this loop is: the names of the slots from the root, as in `fit_loop.epoch_loop`.
+
+        The root's own name is what the trainer calls it; it is empty while unattached.
+        """
+        if self._parent is None:
+            return self._root_name
+        for name, child in self._parent.children():
+            if same(child, self):
+                return f"{self._parent.path}.{name}" if self._parent.path else name
+        return self._slot
+
+    def attach(self, trainer: TrainerView, name: str) -> None:
+        """Make this loop the root called `name` of a tree of `trainer`.
+
+        Raises:
+            LoopTreeError: It is a child of another loop.
+        """
+        if self._parent is not None:
+            raise LoopTreeError(
+                f"{name}: {type(self).__name__}",
+                f"it is already the child {self.path!r} of a {type(self.root).__name__}",
+                "A loop has one place: build another, or `copy.deepcopy` it.",
+            )
+        self._trainer = trainer
+        self._root_name = name
+
+    @classmethod
+    def slots(cls) -> dict[str, BaseSlot]:
+        """The declared slots by name, those of base classes first."""
+        found: dict[str, BaseSlot] = {}
+        for kind in reversed(cls.__mro__):
+            found.update((name, slot) for name, slot in vars(kind).items() if isinstance(slot, BaseSlot))
+        return found
+
+    def children(self) -> Iterator[tuple[str, AnyLoop]]:
+        """The connected children, each with the last part of its path."""
+        for slot in self.slots().values():
+            yield from slot.contents(self)
+
+    def walk(self) -> Iterator[tuple[str, AnyLoop]]:
+        """Every loop of this tree with its path relative to here, parents first; "" is this loop."""
+        yield "", cast("AnyLoop", self)
+        for name, child in self.children():
+            if isinstance(child, LoopNode):
+                yield from ((f"{name}.{path}" if path else name, loop) for path, loop in child.walk())
+            else:
+                yield name, child
+
+    def tree(self) -> LoopTree:
+        """The tree below this loop, to print."""
+        return self._tree(self.path or type(self).__name__)
+
+    def _tree(self, name: str) -> LoopTree:
+        branches = (
+            child._tree(name) if isinstance(child, LoopNode) else LoopTree(name, type(child).__name__)
+            for name, child in self.children()
+        )
+        return LoopTree(name, type(self).__name__, tuple(branches))
+
+    def adopt(self, slot: str, loop: AnyLoop) -> None:
+        """Become the parent of `loop`, which is put into `slot`.
+
+        Raises:
+            LoopTreeError: It is no loop, has another parent, or would close a cycle.
+        """
+        where = f"{type(self).__name__}.{slot}"
+        check_is_loop(where, loop)
+        if any(same(loop, node) for node in self._ancestry()):
+            raise LoopTreeError(
+                where,
+                f"connecting this {type(loop).__name__} would make it its own descendant",
+                "Connect another loop: a tree has no cycles.",
+            )
+        if isinstance(loop, LoopNode) and loop._parent is not None:
+            raise LoopTreeError(
+                where,
+                f"this {type(loop).__name__} is already connected as {loop.path!r} of a {type(loop.root).__name__}",
+                "A loop has one parent: build another, or `copy.deepcopy` it.",
+            )
+        if any(loop is other for _, other in self.root.walk()):
+            raise LoopTreeError(
+                where,
+                f"this {type(loop).__name__} is already in the tree",
+                "A loop has one place: build another, or `copy.deepcopy` it.",
+            )
+        if isinstance(loop, LoopNode):
+            loop._parent = self
+            loop._slot = slot
+
+    def release(self, loop: AnyLoop) -> None:
+        """Stop being the parent of `loop`."""
+        if isinstance(loop, LoopNode) and loop._parent is self:
+            loop._parent = None
+            loop._slot = ""
+
+    def _ancestry(self) -> Iterator[LoopNode]:
+        node: LoopNode | None = self
+        while node is not None:
+            yield node
+            node = node._parent
+
+    def _connect(self, loops: Mapping[str, object]) -> None:
+        """Put each loop into the slot of its name; None leaves the slot as it is."""
+        self._check_slot_names("connect", loops)
+        for name, loop in loops.items():
+            if loop is not None:
+                setattr(self, name, loop)
+
+    def replace(self, **loops: AnyLoop | type[AnyLoop]) -> None:
+        """Replace children by slot name.
+
+        Given a class, one is built with the values that the old loop has for the
+        parameters of the class's `__init__`, and gets all children of the old loop.
+        Given a loop, it gets those for which it has an empty slot.
+
+        Raises:
+            LoopTreeError: No such slot; the old loop lacks a value that `__init__` needs; or a
+                child of the old loop has no slot in the new one.
+        """
+        self._check_slot_names("replace", loops)
+        for name, new in loops.items():
+            old: object = getattr(self, name)
+            if not isinstance(old, LoopNode):
+                setattr(self, name, new)
+                continue
+            where = f"{type(self).__name__}.{name}"
+            replacement = rebuild(where, old, new) if isinstance(new, type) else new
+            check_is_loop(where, replacement)
+            _move_children(where, old, replacement, overwrite=isinstance(new, type))
+            setattr(self, name, replacement)
+
+    def _check_slot_names(self, method: str, loops: Mapping[str, object]) -> None:
+        if unknown := sorted(loops.keys() - self.slots().keys()):
+            raise LoopTreeError(
+                f"{type(self).__name__}.{method}",
+                f"it has no slot {', '.join(map(repr, unknown))}",
+                f"Its slots are: {', '.join(self.slots()) or 'none'}.",
+            )
+
+    if not TYPE_CHECKING:  # each class with slots has its own, typed; this one would make them all overrides
+
+        def connect(self, **loops):
+            self._connect(loops)
+
+    def __getstate__(self) -> dict[str, object]:
+        transient = {name for kind in type(self).__mro__ for name in vars(kind).get("transient_fields", ())}
+        return {name: value for name, value in vars(self).items() if name not in transient}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        for name, child in self.children():
+            if isinstance(child, LoopNode):
+                child._parent = self
+                child._slot = name.partition(".")[0]
+
+
+def same(a: object, b: object) -> bool:
+    return a is b
+
+
+def check_is_loop(where: str, loop: object) -> None:
+    """Raise `LoopTreeError` unless `loop` has the shape of one."""
+    if isinstance(loop, type):
+        raise LoopTreeError(where, f"it needs a loop, got the class {loop.__name__}", f"Build one: {loop.__name__}(...).")
+    if not isinstance(loop, LoopProtocol):
+        raise LoopTreeError(
+            where,
+            f"it needs a loop, got {type(loop).__name__}",
+            "A loop has `done`, `reset`, `advance` and `run`: subclass typedloops.Loop.",
+        )
+
+
+def _move_children(where: str, old: LoopNode, new: AnyLoop, *, overwrite: bool) -> None:
+    """Move the children of `old` into the slots of `new`: all of them, or into the empty ones."""
+    filled = {name: slot for name, slot in old.slots().items() if any(slot.contents(old))}
+    receiving = new.slots() if isinstance(new, LoopNode) else {}
+    if stranded := sorted(filled.keys() - receiving.keys()):
+        raise LoopTreeError(
+            where,
+            f"{type(new).__name__} has no slot for {', '.join(stranded)} of {type(old).__name__}",
+            "Declare the slot, or disconnect the child first.",
+        )
+    for name, slot in filled.items():
+        if isinstance(new, LoopNode) and (overwrite or not any(receiving[name].contents(new))):
+            receiving[name].put(new, slot.take(old))

@@ -1,0 +1,67 @@
+"""The batches of one loader that is predicted on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic
+
+from typing_extensions import TypeVar
+
+from typedloops.loops.batches import BatchesLoop, BatchEvents
+from typedloops.loops.config import BatchLimit
+from typedloops.loops.step import LoaderPosition, step_of
+
+B = TypeVar("B", default=object)
+
+
+class PredictionEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], list[object]], Generic[B]):
+    """Predicts the batches of one loader.
+
+    ```
+    advance:
+        batch = next(batches)
+        M.on_before_batch_transfer, M.transfer_batch_to_device, M.on_after_batch_transfer
+        C/M.on_predict_batch_start(batch, batch_idx)
+        prediction = M.predict_step(batch, batch_idx)
+        C/M.on_predict_batch_end(prediction, batch, batch_idx)
+    ```
+
+    With several loaders the hooks are also given the loader's index, and so is a step
+    that has a parameter `dataloader_idx`.
+
+    Args:
+        limit_batches: How many batches at most; None is what the trainer says.
+
+    Its output is the list of predictions, one for each batch.
+    """
+
+    transient_fields = ("_predictions",)
+
+    def __init__(self, limit_batches: BatchLimit | None = None) -> None:
+        super().__init__()
+        self.limit_batches = limit_batches
+
+    def on_run_start(self, model: object, loader: Iterable[B], position: LoaderPosition) -> None:
+        context = self.context
+        self._predictions: list[object] = []
+        self.drive(
+            f"predict {position}",
+            loader,
+            step_of(model, "predict_step", position),
+            limit=context.config.limit_predict_batches if self.limit_batches is None else self.limit_batches,
+            dataloader_idx=position.index,
+            outputs=self._predictions,
+            events=BatchEvents(
+                before=context.hook("on_predict_batch_start").listeners,
+                after=context.hook("on_predict_batch_end").listeners,
+                extra=position.arguments,
+            ),
+        )
+
+    def on_run_end(self) -> list[object]:
+        self.check_ran()
+        return self._predictions
+
+    def teardown(self) -> None:
+        super().teardown()
+        vars(self).pop("_predictions", None)

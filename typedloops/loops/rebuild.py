@@ -1,0 +1,55 @@
+"""Building a loop of another class with the values of the loop that it replaces."""
+
+from __future__ import annotations
+
+import inspect
+
+from typing_extensions import Protocol, TypeVar
+
+from typedloops.errors import LoopTreeError
+from typedloops.loops.slot import BaseSlot, SlotOwner
+
+L = TypeVar("L")
+
+
+class Rebuildable(SlotOwner, Protocol):
+    """What is asked of the old loop: its slots."""
+
+    @classmethod
+    def slots(cls) -> dict[str, BaseSlot]: ...
+
+
+def rebuild(where: str, old: Rebuildable, new_class: type[L]) -> L:
+    """A `new_class` whose `__init__` is given the attributes of `old` with its parameters' names.
+
+    A child that `__init__` insists on is taken from `old`; the others stay there.
+
+    Raises:
+        LoopTreeError: A parameter has no default and `old` no attribute of that name.
+    """
+    values: dict[str, object] = {}
+    missing: list[str] = []
+    slots = old.slots()
+    for name, parameter in inspect.signature(new_class).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.default is not parameter.empty and name in slots:
+            continue
+        if hasattr(old, name):
+            values[name] = getattr(old, name)
+        elif parameter.default is parameter.empty:
+            missing.append(name)
+    if missing:
+        raise LoopTreeError(
+            where,
+            f"a {new_class.__name__} cannot be built from the {type(old).__name__} that it replaces: "
+            f"the old loop has no value for {', '.join(missing)} of {new_class.__name__}.__init__",
+            f"Build it yourself and give the loop: replace(...={new_class.__name__}(...)).",
+        )
+    taken = {name: slots[name].take(old) for name in values.keys() & slots.keys()}
+    try:
+        return new_class(**values)
+    except Exception:
+        for name, children in taken.items():
+            slots[name].put(old, children)
+        raise

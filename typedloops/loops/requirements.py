@@ -1,0 +1,81 @@
+"""Whether a module fits the loops that are to run it: the run-time half of the typed contract."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection
+from typing import get_origin
+
+from typing_extensions import get_protocol_members
+
+from typedloops.errors import ModuleError
+from typedloops.loops.listeners import defining_class, is_placeholder
+from typedloops.loops.node import LoopNode
+
+
+def check_tree(module: object, root: object, unused: Collection[str] = ()) -> None:
+    """Raise `ModuleError` unless `module` has what every loop below `root` requires.
+
+    Args:
+        module: What is to be run.
+        root: The loop that is to run it.
+        unused: Paths, relative to `root`, of loops that will not be run.
+    """
+    if not isinstance(root, LoopNode):
+        return
+    for path, loop in root.walk():
+        required: object = getattr(type(loop), "requires", None)
+        if isinstance(required, type) and not any(path == name or path.startswith(f"{name}.") for name in unused):
+            check_module(module, required, type(loop).__name__)
+
+
+def check_module(module: object, protocol: type[object], needed_by: str) -> None:
+    """Raise `ModuleError` unless `module` can be called as `protocol` says.
+
+    Looks at what a type checker cannot see: a method that is only a framework's
+    placeholder, the number of parameters, a generator where a result is expected.
+    """
+    why = f"{needed_by} needs a {protocol.__name__}"
+    if isinstance(module, type):
+        raise ModuleError(module.__name__, f"it is a class, and {why}", f"Give an instance: {module.__name__}(...).")
+    for name in sorted(get_protocol_members(protocol)):
+        _check_method(module, protocol, name, why)
+
+
+def _check_method(module: object, protocol: type[object], name: str, why: str) -> None:
+    kind = type(module)
+    where = f"{kind.__name__}.{name}"
+    wanted = inspect.signature(getattr(protocol, name))
+    parameters = [parameter.name for parameter in wanted.parameters.values()][1:]
+    remedy = f"Define `def {name}(self{''.join(f', {parameter}' for parameter in parameters)})`."
+    owner = defining_class(kind, name)
+    method: object = getattr(module, name, None)
+    if not callable(method):
+        raise ModuleError(where, f"there is no such method, and {why}", remedy)
+    if owner is not None and name not in vars(module) and is_placeholder(owner):
+        raise ModuleError(where, f"it is only inherited from {owner.__name__}, which does nothing, and {why}", remedy)
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):  # written in C: it cannot be asked
+        return
+    try:
+        signature.bind(*parameters)
+    except TypeError as mismatch:
+        raise ModuleError(
+            where,
+            f"it takes {signature}, but is called with ({', '.join(parameters)}): {mismatch}; {why}",
+            remedy,
+        ) from None
+    if inspect.isgeneratorfunction(method) is not _gives_generator(wanted.return_annotation):
+        raise ModuleError(
+            where,
+            f"it is {'' if inspect.isgeneratorfunction(method) else 'not '}a generator function, and {why}",
+            "Return the result instead of yielding it, or connect a loop that takes a generator."
+            if inspect.isgeneratorfunction(method)
+            else "Yield the losses, or connect a loop that takes a plain step.",
+        )
+
+
+def _gives_generator(annotation: object) -> bool:
+    name = annotation if isinstance(annotation, str) else getattr(get_origin(annotation), "__name__", "")
+    return name.startswith("Generator")

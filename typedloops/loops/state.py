@@ -1,0 +1,159 @@
+"""The state of a tree of loops: what each loop declares, under its path."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar, TypeAlias
+
+from typing_extensions import Protocol, runtime_checkable
+
+from typedloops.errors import StateError
+from typedloops.protocols.loop import AnyLoop
+from typedloops.protocols.state import Stateful
+
+VERSION = 1
+ROOT = "."
+
+Plain: TypeAlias = "None | bool | int | float | str | list[Plain] | dict[str, Plain]"
+
+
+@runtime_checkable
+class SavableLoop(Protocol):
+    """What is asked of a loop with declared state; any other loop has none, or its own `state_dict`."""
+
+    state_fields: ClassVar[tuple[str, ...]]
+    restarting: bool
+
+    def walk(self) -> Iterator[tuple[str, AnyLoop]]: ...
+    def on_save_checkpoint(self) -> dict[str, object]: ...
+    def on_load_checkpoint(self, state: Mapping[str, object]) -> None: ...
+
+
+def collect_state(root: SavableLoop) -> dict[str, object]:
+    return {"version": VERSION, "loops": {path: _state_of(path, loop) for path, loop in _nodes(root)}}
+
+
+def load_state(root: SavableLoop, state: Mapping[str, object]) -> None:
+    saved = _states_by_path(root, state)
+    before = {path: _state_of(path, loop) for path, loop in _nodes(root)}
+    try:
+        _load(root, saved)
+    except Exception:
+        _load(root, before)
+        raise
+    for _, loop in _nodes(root):
+        if isinstance(loop, SavableLoop):
+            loop.restarting = True
+
+
+def _nodes(root: SavableLoop) -> Iterator[tuple[str, AnyLoop]]:
+    return ((path or ROOT, loop) for path, loop in root.walk())
+
+
+def _state_of(path: str, loop: AnyLoop) -> dict[str, object]:
+    if isinstance(loop, SavableLoop):
+        fields = {name: _saved_value(path, loop, name) for name in fields_of(type(loop))}
+        return {"fields": fields, "custom": loop.on_save_checkpoint()}
+    return {"own": dict(loop.state_dict())} if isinstance(loop, Stateful) else {}
+
+
+def fields_of(cls: type[SavableLoop]) -> tuple[str, ...]:
+    """The fields of the class and of its bases, each once."""
+    declared = (name for kind in reversed(cls.__mro__) for name in vars(kind).get("state_fields", ()))
+    return tuple(dict.fromkeys(declared))
+
+
+def _saved_value(path: str, loop: SavableLoop, name: str) -> object:
+    where = f"{type(loop).__name__}.{name} at {path!r}"
+    if not hasattr(loop, name):
+        raise StateError(
+            where, "it is declared in `state_fields` but the loop has no such attribute", "Set it in `__init__`."
+        )
+    value: object = getattr(loop, name)
+    return dict(value.state_dict()) if isinstance(value, Stateful) else _plain(where, value)
+
+
+def _plain(where: str, value: object) -> Plain:
+    """A copy of `value` made of what JSON has: a tuple becomes a list."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(f"{where}[{i}]", item) for i, item in enumerate(value)]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(f"{where}[{key!r}]", item) for key, item in value.items()}
+    raise StateError(
+        where,
+        f"a {type(value).__name__} cannot be saved",
+        "Give it `state_dict` and `load_state_dict`, or save what it stands for in `on_save_checkpoint`.",
+    )
+
+
+def _states_by_path(root: SavableLoop, state: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    """The states of `state`, once its version, its paths and its fields are known to fit the tree."""
+    where = type(root).__name__
+    if not isinstance(state, Mapping) or state.keys() != {"version", "loops"}:
+        raise StateError(where, "this is not the state of a tree of loops", "Load what `state_dict()` returned.")
+    if state["version"] != VERSION:
+        raise StateError(
+            where,
+            f"the state has version {state['version']!r}, this release reads version {VERSION}",
+            "Load it with the release that saved it.",
+        )
+    loops = _mapping(where, state["loops"])
+    nodes = dict(_nodes(root))
+    _same_keys(where, "loops", loops.keys(), nodes.keys())
+    states = {path: _mapping(f"{where} at {path!r}", loops[path]) for path in nodes}
+    for path, loop in nodes.items():
+        _check_parts(path, loop, states[path])
+    return states
+
+
+def _check_parts(path: str, loop: AnyLoop, state: Mapping[str, object]) -> None:
+    where = f"{type(loop).__name__} at {path!r}"
+    if isinstance(loop, SavableLoop):
+        _same_keys(where, "parts", state.keys(), {"fields", "custom"})
+        fields = _mapping(where, state["fields"])
+        _same_keys(where, "fields", fields.keys(), set(fields_of(type(loop))))
+        _mapping(where, state["custom"])
+    else:
+        _same_keys(where, "parts", state.keys(), {"own"} if isinstance(loop, Stateful) else set())
+
+
+def _load(root: SavableLoop, states: Mapping[str, Mapping[str, object]]) -> None:
+    for path, loop in _nodes(root):
+        state = states[path]
+        if isinstance(loop, SavableLoop):
+            for name, value in _mapping(path, state["fields"]).items():
+                _load_field(loop, name, value)
+            loop.on_load_checkpoint(copy.deepcopy(_mapping(path, state["custom"])))
+        elif isinstance(loop, Stateful):
+            loop.load_state_dict(_mapping(path, state["own"]))
+
+
+def _load_field(loop: SavableLoop, name: str, value: object) -> None:
+    present: object = getattr(loop, name, None)
+    if isinstance(present, Stateful):
+        present.load_state_dict(_mapping(f"{type(loop).__name__}.{name}", value))
+    else:
+        setattr(loop, name, _plain(f"{type(loop).__name__}.{name}", value))
+
+
+def _mapping(where: str, value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise StateError(where, f"its state is a mapping, got {value!r}", "Load what `state_dict()` returned.")
+    return value
+
+
+def _same_keys(where: str, what: str, given: Iterable[str], expected: Iterable[str]) -> None:
+    given, expected = sorted(map(str, given)), sorted(expected)
+    unknown = [name for name in given if name not in expected]
+    missing = [name for name in expected if name not in given]
+    if unknown:
+        raise StateError(
+            where, f"the state has unknown {what} {unknown}", f"Here are {expected}: build the tree that was saved."
+        )
+    if missing:
+        raise StateError(
+            where, f"the state lacks the {what} {missing}", f"It has {given}: build the tree that was saved."
+        )

@@ -1,0 +1,64 @@
+"""When a fit is over: one pure policy over counters, limits and requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class StopReason(str, Enum):
+    """Why a fit ended."""
+
+    MAX_EPOCHS = "max_epochs"
+    """As many epochs as asked for are done."""
+    MAX_STEPS = "max_steps"
+    """As many optimizer steps as asked for are taken."""
+    REQUESTED = "requested"
+    """Something set `trainer.should_stop`."""
+    LEFT = "left"
+    """A method of the fit loop raised `StopIteration`."""
+    NO_BATCHES = "no_batches"
+    """The limit on training batches is 0: there was nothing to train on."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class FitLimits:
+    """How far a fit goes; None is no limit.
+
+    Args:
+        max_epochs: Epochs, whole or left early.
+        max_steps: Optimizer steps, over all optimizers.
+        train_batches: Batches of one epoch, or None while that is not known.
+    """
+
+    max_epochs: int | None
+    max_steps: int | None
+    train_batches: int | None = None
+
+
+@dataclass(frozen=True)
+class FitPosition:
+    """How far a fit has come: epochs completed, optimizer steps taken, whether a stop is requested."""
+
+    epochs: int
+    steps: int
+    stop_requested: bool = False
+
+
+def stop_reason(position: FitPosition, limits: FitLimits) -> StopReason | None:
+    """Why to stop at `position`, or None to go on.  The first reason in this order counts:
+
+    a request, no batches, the steps, the epochs.
+    """
+    if position.stop_requested:
+        return StopReason.REQUESTED
+    if limits.train_batches == 0:
+        return StopReason.NO_BATCHES
+    if limits.max_steps is not None and position.steps >= limits.max_steps:
+        return StopReason.MAX_STEPS
+    if limits.max_epochs is not None and position.epochs >= limits.max_epochs:
+        return StopReason.MAX_EPOCHS
+    return None

@@ -1,0 +1,27 @@
+"""What the loops ask of a source of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
+
+from typing_extensions import Protocol, TypeVar, runtime_checkable
+
+B = TypeVar("B")
+B_co = TypeVar("B_co", covariant=True)
+
+
+@runtime_checkable
+class SizedLoader(Protocol[B_co]):
+    """A loader that knows how many batches it has.
+
+    A loader without `__len__` works as well: the loops then fetch one batch ahead,
+    to know which is the last.
+    """
+
+    def __iter__(self) -> Iterator[B_co]: ...
+    def __len__(self) -> int: ...
+
+
+Loaders: TypeAlias = Iterable[B] | Sequence[Iterable[B]]
+"""One loader, or a list or tuple of several."""

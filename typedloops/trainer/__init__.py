@@ -1,0 +1,3 @@
+"""The trainer: configuration, and the four entry points."""
+
+from typedloops.trainer.trainer import Trainer as Trainer

@@ -1,0 +1,319 @@
+"""The trainer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Generic, cast
+
+from torch import Tensor
+from torch.optim import Optimizer
+from typing_extensions import Self, TypeVar
+
+from typedloops._core.calls import AnyCallable
+from typedloops.errors import MisuseError
+from typedloops.loops.config import BatchLimit, RunConfig
+from typedloops.loops.context import RunContext, open_run
+from typedloops.loops.evaluation import TestLoop, ValidationLoop
+from typedloops.loops.fit import FitLoop
+from typedloops.loops.node import LoopNode, check_is_loop
+from typedloops.loops.prediction import PredictionLoop
+from typedloops.protocols.hooks import CallbackProtocol
+from typedloops.protocols.logger import Logger
+from typedloops.protocols.module import Scheduler
+from typedloops.protocols.trainer import Reduction, Stage
+from typedloops.trainer.entry import AnyEntryLoop, HasFitLoop, HasPredictLoop, HasTestLoop, HasValidateLoop
+
+FL = TypeVar("FL", bound=AnyEntryLoop, default=FitLoop)
+VL = TypeVar("VL", bound=AnyEntryLoop, default=ValidationLoop)
+TL = TypeVar("TL", bound=AnyEntryLoop, default=TestLoop)
+PL = TypeVar("PL", bound=AnyEntryLoop, default=PredictionLoop)
+L = TypeVar("L", bound=AnyEntryLoop)
+F = TypeVar("F", bound=AnyCallable)
+
+ENTRY_LOOP_OF = {
+    Stage.FIT: "fit_loop",
+    Stage.VALIDATE: "validate_loop",
+    Stage.TEST: "test_loop",
+    Stage.PREDICT: "predict_loop",
+}
+
+
+class Trainer(Generic[FL, VL, TL, PL]):
+    """Runs modules through four loops, one for each entry point.
+
+    | call       | runs                    | by default       |
+    |------------|-------------------------|------------------|
+    | `fit`      | `trainer.fit_loop`      | `FitLoop`        |
+    | `validate` | `trainer.validate_loop` | `ValidationLoop` |
+    | `test`     | `trainer.test_loop`     | `TestLoop`       |
+    | `predict`  | `trainer.predict_loop`  | `PredictionLoop` |
+
+    An entry point takes what the `run` of its loop takes and returns what that returns.
+    A loop that has a value of its own for a setting uses that instead of the trainer's.
+
+    Args:
+        max_epochs: Stop a fit after so many epochs; -1 is no limit; None is 1000, or no limit
+            when `max_steps` is given.
+        max_steps: Stop a fit after so many optimizer steps; -1 is no limit.
+        limit_train_batches: Batches of an epoch of training: an int counts them, a float is
+            a share of the loader.
+        limit_val_batches: Batches of each validation loader, likewise.
+        limit_test_batches: Batches of each test loader, likewise.
+        limit_predict_batches: Batches of each prediction loader, likewise.
+        check_val_every_n_epoch: Validate after every n-th epoch of a fit.
+        inference_mode: Evaluate under `torch.inference_mode`; False is `torch.no_grad`.
+        callbacks: Objects with hooks, called in this order.
+        loggers: Where metrics go.
+        fit_loop: The loop that `fit` runs.
+        validate_loop: The loop that `validate` runs.
+        test_loop: The loop that `test` runs.
+        predict_loop: The loop that `predict` runs.
+
+    Raises:
+        ConfigurationError: A setting can never work.
+        LoopTreeError: A loop is none, or has another place already.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_epochs: int | None = None,
+        max_steps: int = -1,
+        limit_train_batches: BatchLimit = 1.0,
+        limit_val_batches: BatchLimit = 1.0,
+        limit_test_batches: BatchLimit = 1.0,
+        limit_predict_batches: BatchLimit = 1.0,
+        check_val_every_n_epoch: int = 1,
+        inference_mode: bool = True,
+        callbacks: Sequence[CallbackProtocol] = (),
+        loggers: Sequence[Logger] = (),
+        fit_loop: FL | None = None,
+        validate_loop: VL | None = None,
+        test_loop: TL | None = None,
+        predict_loop: PL | None = None,
+    ) -> None:
+        self.config = RunConfig(
+            max_epochs=max_epochs,
+            max_steps=max_steps,
+            limit_train_batches=limit_train_batches,
+            limit_val_batches=limit_val_batches,
+            limit_test_batches=limit_test_batches,
+            limit_predict_batches=limit_predict_batches,
+            check_val_every_n_epoch=check_val_every_n_epoch,
+            inference_mode=inference_mode,
+        )
+        self._callbacks = tuple(callbacks)
+        self._loggers = tuple(loggers)
+        self._runs: list[RunContext] = []
+        self._last_run: RunContext | None = None
+        self._last_fit: RunContext | None = None
+        # A loop that is not given is the default of its type variable.
+        self._fit_loop = cast("FL", FitLoop()) if fit_loop is None else fit_loop
+        self._validate_loop = cast("VL", ValidationLoop()) if validate_loop is None else validate_loop
+        self._test_loop = cast("TL", TestLoop()) if test_loop is None else test_loop
+        self._predict_loop = cast("PL", PredictionLoop()) if predict_loop is None else predict_loop
+        for name in ENTRY_LOOP_OF.values():
+            self._attach(name, getattr(self, name))
+
+    @property
+    def fit_loop(self) -> FL:
+        """The loop that `fit` runs; another of its kind may be assigned, `with_fit_loop` takes any."""
+        return self._fit_loop
+
+    @fit_loop.setter
+    def fit_loop(self, loop: FL) -> None:
+        self._attach("fit_loop", loop)
+        self._fit_loop = loop
+
+    @property
+    def validate_loop(self) -> VL:
+        """The loop that `validate` runs."""
+        return self._validate_loop
+
+    @validate_loop.setter
+    def validate_loop(self, loop: VL) -> None:
+        self._attach("validate_loop", loop)
+        self._validate_loop = loop
+
+    @property
+    def test_loop(self) -> TL:
+        """The loop that `test` runs."""
+        return self._test_loop
+
+    @test_loop.setter
+    def test_loop(self, loop: TL) -> None:
+        self._attach("test_loop", loop)
+        self._test_loop = loop
+
+    @property
+    def predict_loop(self) -> PL:
+        """The loop that `predict` runs."""
+        return self._predict_loop
+
+    @predict_loop.setter
+    def predict_loop(self, loop: PL) -> None:
+        self._attach("predict_loop", loop)
+        self._predict_loop = loop
+
+    def with_fit_loop(self, fit_loop: L) -> Trainer[L, VL, TL, PL]:
+        """A trainer like this one with another fit loop, of any kind, and the type that follows from it.
+
+        The other three loops are shared: the trainer that ran last is their `trainer`.
+        """
+        return cast("Trainer[L, VL, TL, PL]", self._with("fit_loop", fit_loop))
+
+    def with_validate_loop(self, validate_loop: L) -> Trainer[FL, L, TL, PL]:
+        """A trainer like this one with another validate loop; see `with_fit_loop`."""
+        return cast("Trainer[FL, L, TL, PL]", self._with("validate_loop", validate_loop))
+
+    def with_test_loop(self, test_loop: L) -> Trainer[FL, VL, L, PL]:
+        """A trainer like this one with another test loop; see `with_fit_loop`."""
+        return cast("Trainer[FL, VL, L, PL]", self._with("test_loop", test_loop))
+
+    def with_predict_loop(self, predict_loop: L) -> Trainer[FL, VL, TL, L]:
+        """A trainer like this one with another predict loop; see `with_fit_loop`."""
+        return cast("Trainer[FL, VL, TL, L]", self._with("predict_loop", predict_loop))
+
+    if TYPE_CHECKING:
+
+        @property
+        def fit(self: HasFitLoop[F]) -> F:
+            """Run `fit_loop`: takes and returns what its `run` does."""
+
+        @property
+        def validate(self: HasValidateLoop[F]) -> F:
+            """Run `validate_loop`: takes and returns what its `run` does."""
+
+        @property
+        def test(self: HasTestLoop[F]) -> F:
+            """Run `test_loop`: takes and returns what its `run` does."""
+
+        @property
+        def predict(self: HasPredictLoop[F]) -> F:
+            """Run `predict_loop`: takes and returns what its `run` does."""
+
+    else:
+
+        def fit(self, *args, **kwargs):
+            """Run `fit_loop`: takes and returns what its `run` does."""
+            return self._enter(Stage.FIT, self._fit_loop, args, kwargs)
+
+        def validate(self, *args, **kwargs):
+            """Run `validate_loop`: takes and returns what its `run` does."""
+            return self._enter(Stage.VALIDATE, self._validate_loop, args, kwargs)
+
+        def test(self, *args, **kwargs):
+            """Run `test_loop`: takes and returns what its `run` does."""
+            return self._enter(Stage.TEST, self._test_loop, args, kwargs)
+
+        def predict(self, *args, **kwargs):
+            """Run `predict_loop`: takes and returns what its `run` does."""
+            return self._enter(Stage.PREDICT, self._predict_loop, args, kwargs)
+
+    @property
+    def stage(self) -> Stage | None:
+        """What the run under way is for; None when there is none."""
+        return self._runs[-1].stage if self._runs else None
+
+    @property
+    def callbacks(self) -> Sequence[CallbackProtocol]:
+        """The callbacks, in the order in which they are called."""
+        return self._callbacks
+
+    @property
+    def loggers(self) -> Sequence[Logger]:
+        """Where metrics go."""
+        return self._loggers
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the fit under way is to end after the batch under way."""
+        return bool(self._runs) and self._runs[-1].stop_flag.requested
+
+    @should_stop.setter
+    def should_stop(self, stop: bool) -> None:
+        self._running("should_stop").stop_flag.requested = stop
+
+    @property
+    def current_epoch(self) -> int:
+        """The index of the epoch that the last or present fit is or was in."""
+        return self._last_fit.epoch if self._last_fit else 0
+
+    @property
+    def global_step(self) -> int:
+        """How many optimizer steps the last or present fit has taken."""
+        return self._last_fit.optimization.steps.total.completed if self._last_fit else 0
+
+    @property
+    def optimizers(self) -> Sequence[Optimizer]:
+        """What `configure_optimizers` returned; empty outside a fit."""
+        return tuple(self._last_fit.optimization.optimizers) if self._last_fit else ()
+
+    @property
+    def schedulers(self) -> Sequence[Scheduler]:
+        """The learning-rate schedulers; empty outside a fit."""
+        return tuple(rate.scheduler for rate in self._last_fit.optimization.rates) if self._last_fit else ()
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The newest value of every metric of the last or present run; reading it may wait for the device."""
+        run = self._runs[-1] if self._runs else self._last_run
+        return {} if run is None else {**run.metrics, **run.logging_to.compute()}
+
+    def log(
+        self, name: str, value: Tensor | float, *, reduce: Reduction | None = None, batch_size: int | None = None
+    ) -> None:
+        """Log a scalar under `name`; see `TrainerView.log`."""
+        self._running(f"log({name!r})").log(name, value, reduce, batch_size)
+
+    def call_hook(self, name: str, *args: object) -> None:
+        """Call a hook of the callbacks, then of the module; see `TrainerView.call_hook`."""
+        self._running(f"call_hook({name!r})").hook(name)(*args)
+
+    def run_began(self, context: RunContext) -> None:
+        """A loop has opened a run."""
+        self._runs.append(context)
+        self._last_run = context
+        if context.stage is Stage.FIT:
+            self._last_fit = context
+
+    def run_ended(self, context: RunContext, error: BaseException | None) -> None:
+        """The run is over."""
+        self._runs.remove(context)
+        if not self._runs:
+            for logger in self._loggers:
+                logger.finalize("success" if error is None else "failed")
+
+    def publish(self, metrics: Mapping[str, float]) -> None:
+        """Give metrics to the loggers."""
+        for logger in self._loggers:
+            logger.log_metrics(metrics, self.global_step)
+
+    def _running(self, what: str) -> RunContext:
+        if not self._runs:
+            raise MisuseError(f"trainer.{what}", "nothing is running", "Use it from a hook, a step or a loop of a run.")
+        return self._runs[-1]
+
+    def _attach(self, name: str, loop: object) -> None:
+        check_is_loop(f"trainer.{name}", loop)
+        if isinstance(loop, LoopNode):
+            loop.attach(self, name)
+
+    def _with(self, name: str, loop: object) -> Self:
+        other = copy.copy(self)
+        other._runs, other._last_run, other._last_fit = [], None, None
+        for entry in ENTRY_LOOP_OF.values():
+            setattr(other, entry, loop if entry == name else getattr(self, entry))
+        return other
+
+    def _enter(
+        self, stage: Stage, loop: AnyEntryLoop, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> object:
+        if isinstance(loop, LoopNode):
+            loop.attach(self, ENTRY_LOOP_OF[stage])
+            if not getattr(loop, "opens_run", False):
+                model = kwargs.get("model", args[0] if args else None)
+                with open_run(loop, stage, model):
+                    return loop.run(*args, **kwargs)
+        return loop.run(*args, **kwargs)
