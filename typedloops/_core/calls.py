@@ -1,3 +1,4 @@
+# mypy: disable-error-code=explicit-any
 """The type of a function with any parameters: the one thing that has no other name than `...`."""
 
 from __future__ import annotations
@@ -9,4 +10,4 @@ from typing_extensions import TypeVar
 
 R = TypeVar("R", default=object)
 
-AnyCallable: TypeAlias = Callable[..., R]  # type: ignore[explicit-any]  # `...` counts as Any; parameters vary by event
+AnyCallable: TypeAlias = Callable[..., R]

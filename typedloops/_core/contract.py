@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from typing_extensions import ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -11,10 +13,9 @@ R_co = TypeVar("R_co", covariant=True)
 class DrivenLoop(Protocol[P, R_co]):
     """Every method of the contract, present: `typedloops.Loop` supplies the optional ones."""
 
+    fused: ClassVar[bool]
     restarting: bool
 
-    @property
-    def fused(self) -> bool: ...
     @property
     def skip(self) -> bool: ...
     @property

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from typing_extensions import Protocol, TypeVar
 
+from typedloops._core.shapes import is_mapping
 from typedloops.errors import ConfigurationError, MissingCounterError, MisuseError, StateError
 
 
@@ -34,7 +35,7 @@ def _count(where: str, value: object) -> int:
 
 def check_keys(where: str, expected: tuple[str, ...], given: object) -> Mapping[str, object]:
     """`given`, once it is known to be a mapping with exactly the keys `expected`."""
-    if not isinstance(given, Mapping):
+    if not is_mapping(given):
         raise StateError(where, f"its state is a mapping, got {given!r}", "Load what `state_dict()` returned.")
     remedy = f"It has exactly {list(expected)}: was it saved by another class or version?"
     if unknown := sorted(map(str, given.keys() - set(expected))):

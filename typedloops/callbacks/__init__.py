@@ -2,3 +2,4 @@
 
 from typedloops.callbacks.base import Callback as Callback
 from typedloops.callbacks.module_hooks import ModuleHooks as ModuleHooks
+from typedloops.callbacks.progress_bar import ProgressBar as ProgressBar

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, overload
+from typing import TYPE_CHECKING, Generic, overload
 
 from torch import Generator
 from torch.utils.data import DataLoader, Dataset, Sampler
 from typing_extensions import TypeVar
 
+from typedloops.protocols.anything import Anything
+
 Item = TypeVar("Item")
 B_co = TypeVar("B_co", covariant=True)
 
 
-class BatchLoader(DataLoader[Any], Generic[B_co]):  # type: ignore[explicit-any]  # torch's parameter is the item, not the batch
+class BatchLoader(DataLoader[Anything], Generic[B_co]):  # torch's parameter is the item, not the batch
     """A `torch.utils.data.DataLoader` whose type parameter is the type of its *batches*.
 
     torch's own `DataLoader[T]` is parametrized by the items of its dataset and iterates
@@ -78,4 +80,5 @@ class BatchLoader(DataLoader[Any], Generic[B_co]):  # type: ignore[explicit-any]
             persistent_workers: bool = False,
         ) -> None: ...
         def __init__(self, dataset: Dataset[object], **options: object) -> None: ...
-        def __iter__(self) -> Iterator[B_co]: ...  # type: ignore[override]  # torch's iterator is of Any, as a class of its own
+        # torch's iterator is of Any, and a class of its own.
+        def __iter__(self) -> Iterator[B_co]: ...  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Generic, TypeVar as PlainTypeVar, cast
+from typing import ClassVar, Generic, cast
+from typing import TypeVar as PlainTypeVar
 
 from typing_extensions import ParamSpec, TypeVar
 
@@ -21,7 +22,7 @@ ITERATION = ("done", "on_advance_start", "advance", "on_advance_end")
 CONTRACT = frozenset({*ITERATION, "run", "skip", "on_skip", "reset", "on_run_start", "on_run_end"})
 
 
-class Loop(LoopNode, Generic[P, R]):
+class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
     """A loop: `P` are the inputs of a run, `R` is its output.
 
     ```

@@ -50,7 +50,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
     _length: int | None = None
 
     def __init__(self) -> None:
-        self.batch_progress = BatchProgress()
+        self.batch_progress: BatchProgress = BatchProgress()
 
     @property
     def done(self) -> bool:
@@ -134,6 +134,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             max_steps=max_steps,
             on_exhausted=check_end,
         )
+        self.context.num_batches = min((n for n in (length, batches) if n is not None), default=None)
         self._driver = cast("BatchDriver[object, object]", driver)
         self._source = source
         self._length = length
@@ -156,7 +157,8 @@ def transform_of(context: RunContext, dataloader_idx: int) -> Callable[[B], B] |
         "transfer_batch_to_device": (device, dataloader_idx),
         "on_after_batch_transfer": (dataloader_idx,),
     }
-    hooks = [(hook, rest) for name, rest in arguments.items() if (hook := context.listeners.of_module(name)) is not None]
+    own = {name: context.listeners.of_module(name) for name in arguments}
+    hooks = [(hook, arguments[name]) for name, hook in own.items() if hook is not None]
     if not hooks:
         return None
 

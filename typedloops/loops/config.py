@@ -71,10 +71,11 @@ def check_limit(name: str, value: object) -> None:
     """Raise unless `value` is None or a `BatchLimit`."""
     if value is None:
         return
+    remedy = "Give a number of batches, or a share from 0.0 to 1.0."
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigurationError(name, f"{value!r} is no limit", "Give a number of batches, or a share from 0.0 to 1.0.")
+        raise ConfigurationError(name, f"{value!r} is no limit", remedy)
     if value < 0:
-        raise ConfigurationError(name, f"{value!r} is negative", "Give a number of batches, or a share from 0.0 to 1.0.")
+        raise ConfigurationError(name, f"{value!r} is negative", remedy)
     if isinstance(value, float) and not value <= 1.0:
         raise ConfigurationError(
             name, f"a share of {value!r} is above the whole", f"Give an int for a number of batches: {value:.0f}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, Generic
 
@@ -47,14 +47,16 @@ class RunContext:
         self.stage = stage
         self.module = module
         self.host = host
-        self.config = RunConfig() if host is None else host.config
-        self.listeners = Listeners(() if host is None else host.callbacks, module, host)
-        self.stop_flag = StopFlag()
-        self.optimization = Optimization()
+        self.config: RunConfig = RunConfig() if host is None else host.config
+        self.listeners: Listeners = Listeners(() if host is None else host.callbacks, module, host)
+        self.stop_flag: StopFlag = StopFlag()
+        self.optimization: Optimization = Optimization()
         self.epoch = 0
+        self.max_epochs: int | None = None
+        self.num_batches: int | None = None
         self.metrics: dict[str, float] = {}
-        self.training_metrics = MetricStore(default="last")
-        self.logging_to = self.training_metrics
+        self.training_metrics: MetricStore = MetricStore(default="last")
+        self.logging_to: MetricStore = self.training_metrics
 
     def hook(self, event: str) -> Hook:
         return self.listeners.hook(event)
@@ -69,7 +71,7 @@ class RunContext:
             self.host.publish(metrics)
 
     @contextmanager
-    def log_to(self, store: MetricStore) -> Iterator[None]:
+    def log_to(self, store: MetricStore) -> Generator[None]:
         """Let everything logged go to `store`."""
         before, self.logging_to = self.logging_to, store
         try:
@@ -106,12 +108,12 @@ def find_context(loop: LoopNode) -> RunContext | None:
         context = vars(node).get("_context")
         if isinstance(context, RunContext):
             return context
-        node = node._parent
+        node = node._parent  # pyright: ignore[reportPrivateUsage]
     return None
 
 
 @contextmanager
-def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[str] = ()) -> Iterator[RunContext]:
+def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[str] = ()) -> Generator[RunContext]:
     """The run of `module` that `loop` is a part of: the one under way, or a new one.
 
     A new one checks the module against the tree, and then:
@@ -137,7 +139,7 @@ def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[st
     if current is not None and current.module is module:
         yield current
         return
-    trainer = loop.root._trainer
+    trainer = loop.root._trainer  # pyright: ignore[reportPrivateUsage]
     context = RunContext(stage, module, trainer if isinstance(trainer, Host) else None)
     vars(loop)["_context"] = context
     try:
@@ -152,7 +154,7 @@ def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[st
 
 
 @contextmanager
-def _hosted(context: RunContext) -> Iterator[None]:
+def _hosted(context: RunContext) -> Generator[None]:
     if context.host is not None:
         context.host.run_began(context)
     failure: BaseException | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import cast
 
 from typing_extensions import TypeVar
@@ -15,6 +15,8 @@ from typedloops.loops.config import BatchLimit
 from typedloops.protocols.data import Loaders
 
 B = TypeVar("B")
+
+FETCH = "torch.utils.data._utils.fetch"
 
 
 def as_loaders(where: str, source: Loaders[B]) -> list[Iterable[B]]:
@@ -31,7 +33,7 @@ def as_loaders(where: str, source: Loaders[B]) -> list[Iterable[B]]:
         return [cast("Iterable[B]", source)]
     are_loaders = [_is_loader(item) for item in source]
     if all(are_loaders):
-        return list(source)
+        return cast("list[Iterable[B]]", list(source))
     if any(are_loaders):
         raise LoaderError(
             where,
@@ -42,7 +44,9 @@ def as_loaders(where: str, source: Loaders[B]) -> list[Iterable[B]]:
 
 
 def _is_loader(item: object) -> bool:
-    batch_like = isinstance(item, (list, tuple, Mapping, str, bytes)) or hasattr(item, "to") or hasattr(item, "__array__")
+    batch_like = (
+        isinstance(item, (list, tuple, Mapping, str, bytes)) or hasattr(item, "to") or hasattr(item, "__array__")
+    )
     return isinstance(item, Iterable) and not batch_like
 
 
@@ -52,17 +56,24 @@ def iterate(where: str, loader: Iterable[B]) -> Iterator[B]:
     Raises:
         LoaderError: It is not iterable.
     """
-    if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
+    if not _can_be_iterated(loader):
         raise LoaderError(
-            where, f"a {type(loader).__name__} is not iterable", "Give a loader: a DataLoader, or any iterable of batches."
+            where,
+            f"an object of type {type(loader).__name__} is not iterable",
+            "Give a loader: a DataLoader, or any iterable of batches.",
         )
     return iter(loader)
+
+
+def _can_be_iterated(thing: object) -> bool:
+    return isinstance(thing, Iterable) or hasattr(thing, "__getitem__")
 
 
 def length_of(loader: object) -> int | None:
     """How many batches the loader says it has, or None."""
     try:
-        return len(loader)  # type: ignore[arg-type]  # what has no length says so with one of these errors
+        # What has no length says so with one of these errors.
+        return len(loader)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     except (TypeError, NotImplementedError):
         return None
 
@@ -121,20 +132,24 @@ def check_end(stop: StopIteration) -> None:
         EscapedStopIteration: The latter.
     """
     frames = list(_frames(stop.__traceback__))
-    for frame, inner in zip(frames, frames[1:] + [None], strict=True):
-        fetcher = frame.tb_frame.f_locals.get("self")
-        in_torch = frame.tb_frame.f_globals.get("__name__", "")
-        if in_torch == "torch._utils" and frame.tb_frame.f_code.co_name == "reraise":
+    for position, frame in enumerate(frames):
+        module, function = frame.f_globals.get("__name__"), frame.f_code.co_name
+        if (module, function) == ("torch._utils", "reraise"):
             raise escaped_from(_Named("a worker of the DataLoader")) from stop
-        if in_torch == "torch.utils.data._utils.fetch" and frame.tb_frame.f_code.co_name == "fetch" and inner:
-            collating = inner.tb_frame.f_code is getattr(getattr(fetcher, "collate_fn", None), "__code__", None)
-            if collating or type(fetcher).__name__ == "_MapDatasetFetcher":
-                raise escaped_from(_Named(inner.tb_frame.f_code.co_qualname)) from stop
+        if (module, function) == (FETCH, "fetch"):
+            fetcher: object = frame.f_locals.get("self")
+            inner = [frame for frame in frames[position + 1 :] if frame.f_globals.get("__name__") != FETCH]
+            if inner and (inner[0].f_code is _collate_code(fetcher) or type(fetcher).__name__ == "_MapDatasetFetcher"):
+                raise escaped_from(_Named(inner[0].f_code.co_qualname)) from stop
 
 
-def _frames(traceback: TracebackType | None) -> Iterator[TracebackType]:
+def _collate_code(fetcher: object) -> object:
+    return getattr(getattr(fetcher, "collate_fn", None), "__code__", None)
+
+
+def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:
     while traceback is not None:
-        yield traceback
+        yield traceback.tb_frame
         traceback = traceback.tb_next
 
 

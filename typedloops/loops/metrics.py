@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias, TypeGuard
+from typing import TypeAlias, TypeGuard, cast
 
 import torch
 from torch import Tensor
 
+from typedloops._core.shapes import is_list_or_tuple
 from typedloops.errors import MisuseError
 from typedloops.protocols.trainer import Reduction
 
@@ -18,7 +19,7 @@ class Metric:
     """One reduced value; `add` neither copies to the host nor waits."""
 
     def __init__(self, reduce: Reduction) -> None:
-        self.reduce = reduce
+        self.reduce: Reduction = reduce
         self._value: Scalar | None = None
         self._weight = 0.0
 
@@ -59,7 +60,7 @@ class MetricStore:
     """
 
     def __init__(self, default: Reduction) -> None:
-        self._default = default
+        self._default: Reduction = default
         self._metrics: dict[str, Metric] = {}
 
     def log(self, name: str, value: Scalar, reduce: Reduction | None = None, batch_size: float | None = None) -> None:
@@ -108,7 +109,8 @@ def scalars_of(output: object, loss_name: str) -> dict[str, Scalar]:
     """
     if not isinstance(output, Mapping):
         return {loss_name: output} if _is_scalar(output) else {}
-    return {str(name): value for name, value in output.items() if _is_scalar(value)}
+    entries = cast("Mapping[str, object]", output)
+    return {str(name): value for name, value in entries.items() if _is_scalar(value)}
 
 
 def _is_scalar(value: object) -> TypeGuard[Scalar]:
@@ -121,5 +123,5 @@ def batch_size_of(batch: object) -> int | None:
     """The length of the first tensor found in a batch, or None: how much a batch weighs in a mean."""
     if isinstance(batch, Tensor):
         return batch.shape[0] if batch.ndim else None
-    items = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    items = batch.values() if isinstance(batch, Mapping) else batch if is_list_or_tuple(batch) else ()
     return next((size for item in items if (size := batch_size_of(item)) is not None), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 
 @contextmanager
-def evaluating(model: object, inference_mode: bool) -> Iterator[None]:
+def evaluating(model: object, inference_mode: bool) -> Generator[None]:
     """Eval mode and no gradients; afterwards every submodule is in the mode that it was in."""
     modes = {module: module.training for module in model.modules()} if isinstance(model, nn.Module) else {}
     try:
@@ -24,7 +24,7 @@ def evaluating(model: object, inference_mode: bool) -> Iterator[None]:
 
 
 @contextmanager
-def training(model: object) -> Iterator[None]:
+def training(model: object) -> Generator[None]:
     """Gradients on, and train mode for a module that as a whole is in eval mode.
 
     A module in train mode keeps the modes of its parts, so what was frozen with

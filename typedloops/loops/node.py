@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from typedloops.protocols.trainer import TrainerView
 
 
-class LoopNode(metaclass=ABCMeta):
+class LoopNode:
     """What makes a loop a node of a tree; `Loop` adds the contract.
 
     Nothing here is set by `__init__`: a subclass that forgets to call it is sound.
@@ -219,7 +218,9 @@ def same(a: object, b: object) -> bool:
 def check_is_loop(where: str, loop: object) -> None:
     """Raise `LoopTreeError` unless `loop` has the shape of one."""
     if isinstance(loop, type):
-        raise LoopTreeError(where, f"it needs a loop, got the class {loop.__name__}", f"Build one: {loop.__name__}(...).")
+        raise LoopTreeError(
+            where, f"it needs a loop, got the class {loop.__name__}", f"Build one: {loop.__name__}(...)."
+        )
     if not isinstance(loop, LoopProtocol):
         raise LoopTreeError(
             where,

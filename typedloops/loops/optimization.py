@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 
 from typedloops._core import Progress, ReadyCompleted, SchedulerProgress
 from typedloops._core.escape import name_of
+from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import OptimizerError
 from typedloops.protocols.module import ConfiguresOptimizers, Scheduler
 
@@ -61,7 +62,7 @@ class ScheduledRate:
         if not isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step()
         elif self.monitor is not None and self.monitor in metrics:
-            self.scheduler.step(metrics[self.monitor])
+            self.scheduler.step(metrics[self.monitor])  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
         elif self.strict:
             raise OptimizerError(
                 f"ReduceLROnPlateau(monitor={self.monitor!r})",
@@ -147,15 +148,17 @@ def configure(module: ConfiguresOptimizers) -> tuple[list[Optimizer], list[Sched
 def _parts(where: str, answer: object) -> tuple[list[Optimizer], list[object]]:
     if answer is None:
         return [], []
-    if isinstance(answer, Mapping):
+    if is_mapping(answer):
         return _from_mapping(where, answer)
-    if not isinstance(answer, (list, tuple)):
+    if not is_list_or_tuple(answer):
         return [_optimizer(where, answer)], []
-    if len(answer) == 2 and isinstance(answer[0], (list, tuple)):
-        if not isinstance(answer[1], (list, tuple)):
-            raise OptimizerError(where, f"beside the optimizers it returned {_kind(answer[1])}", FORMS)
-        return [_optimizer(where, item) for item in answer[0]], list(answer[1])
-    parts = [_from_mapping(where, item) if isinstance(item, Mapping) else ([_optimizer(where, item)], []) for item in answer]
+    if len(answer) == 2 and is_list_or_tuple(optimizers := answer[0]):
+        if not is_list_or_tuple(schedulers := answer[1]):
+            raise OptimizerError(where, f"beside the optimizers it returned {_kind(schedulers)}", FORMS)
+        return [_optimizer(where, item) for item in optimizers], list(schedulers)
+    parts: list[tuple[list[Optimizer], list[object]]] = [
+        _from_mapping(where, item) if is_mapping(item) else ([_optimizer(where, item)], []) for item in answer
+    ]
     return _chain(optimizers for optimizers, _ in parts), _chain(schedulers for _, schedulers in parts)
 
 
@@ -163,7 +166,7 @@ def _chain(lists: Iterable[list[T]]) -> list[T]:
     return [item for items in lists for item in items]
 
 
-def _from_mapping(where: str, answer: Mapping[object, object]) -> tuple[list[Optimizer], list[object]]:
+def _from_mapping(where: str, answer: Mapping[str, object]) -> tuple[list[Optimizer], list[object]]:
     if unknown := sorted(map(str, answer.keys() - {"optimizer", "lr_scheduler", "frequency", "monitor"})):
         raise OptimizerError(where, f"it returned a mapping with unknown keys {unknown}", FORMS)
     if "optimizer" not in answer:
@@ -183,7 +186,7 @@ def _optimizer(where: str, thing: object) -> Optimizer:
 def _rate(where: str, thing: object) -> ScheduledRate:
     if isinstance(thing, (LRScheduler, ReduceLROnPlateau)):
         settings: dict[str, object] = {"scheduler": thing}
-    elif isinstance(thing, Mapping):
+    elif is_mapping(thing):
         settings = {str(name): value for name, value in thing.items()}
     else:
         settings = {name: getattr(thing, name) for name in SETTINGS if hasattr(thing, name)}
@@ -192,7 +195,9 @@ def _rate(where: str, thing: object) -> ScheduledRate:
         raise OptimizerError(where, f"it has unknown settings {unknown}", f"There are {sorted(SETTINGS)}.")
     scheduler = settings.get("scheduler")
     if not isinstance(scheduler, (LRScheduler, ReduceLROnPlateau)):
-        raise OptimizerError(where, f"{_kind(scheduler or thing)} is not a scheduler", "Give one of torch.optim.lr_scheduler.")
+        raise OptimizerError(
+            where, f"{_kind(scheduler or thing)} is not a scheduler", "Give one of torch.optim.lr_scheduler."
+        )
     interval, frequency = settings.get("interval", "epoch"), settings.get("frequency", 1)
     monitor, name = settings.get("monitor"), settings.get("name")
     if interval not in INTERVALS:

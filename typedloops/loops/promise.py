@@ -22,7 +22,7 @@ def promised_result(cls: type, base: type) -> object:
         if isinstance(origin, type) and issubclass(origin, base):
             promised = promised_result(origin, base)
             if isinstance(promised, TypeVar):
-                parameters = getattr(origin, "__parameters__", ())
+                parameters: tuple[object, ...] = getattr(origin, "__parameters__", ())
                 return dict(zip(parameters, arguments, strict=False)).get(promised, promised)
             return promised
     return None

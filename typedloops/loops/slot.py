@@ -16,8 +16,6 @@ L = TypeVar("L")
 class SlotOwner(Protocol):
     """What a slot asks of the loop that it belongs to."""
 
-    __dict__: dict[str, object]
-
     def adopt(self, slot: str, loop: AnyLoop) -> None:
         """Become the parent of `loop`, or raise `LoopTreeError`."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, TypeGuard, cast
 
 from typing_extensions import Protocol, runtime_checkable
 
+from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import StateError
 from typedloops.protocols.loop import AnyLoop
 from typedloops.protocols.state import Stateful
@@ -15,7 +16,7 @@ from typedloops.protocols.state import Stateful
 VERSION = 1
 ROOT = "."
 
-Plain: TypeAlias = "None | bool | int | float | str | list[Plain] | dict[str, Plain]"
+Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 
 
 @runtime_checkable
@@ -78,9 +79,9 @@ def _plain(where: str, value: object) -> Plain:
     """A copy of `value` made of what JSON has: a tuple becomes a list."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, (list, tuple)):
+    if is_list_or_tuple(value):
         return [_plain(f"{where}[{i}]", item) for i, item in enumerate(value)]
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+    if _has_string_keys(value):
         return {key: _plain(f"{where}[{key!r}]", item) for key, item in value.items()}
     raise StateError(
         where,
@@ -89,10 +90,14 @@ def _plain(where: str, value: object) -> Plain:
     )
 
 
-def _states_by_path(root: SavableLoop, state: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+def _has_string_keys(value: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in cast("dict[object, object]", value))
+
+
+def _states_by_path(root: SavableLoop, state: object) -> dict[str, Mapping[str, object]]:
     """The states of `state`, once its version, its paths and its fields are known to fit the tree."""
     where = type(root).__name__
-    if not isinstance(state, Mapping) or state.keys() != {"version", "loops"}:
+    if not is_mapping(state) or set(state) != {"version", "loops"}:
         raise StateError(where, "this is not the state of a tree of loops", "Load what `state_dict()` returned.")
     if state["version"] != VERSION:
         raise StateError(
@@ -140,7 +145,7 @@ def _load_field(loop: SavableLoop, name: str, value: object) -> None:
 
 
 def _mapping(where: str, value: object) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
+    if not is_mapping(value):
         raise StateError(where, f"its state is a mapping, got {value!r}", "Load what `state_dict()` returned.")
     return value
 

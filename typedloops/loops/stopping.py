@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class StopReason(str, Enum):
+class StopReason(StrEnum):
     """Why a fit ended."""
 
     MAX_EPOCHS = "max_epochs"
@@ -19,9 +19,6 @@ class StopReason(str, Enum):
     """A method of the fit loop raised `StopIteration`."""
     NO_BATCHES = "no_batches"
     """The limit on training batches is 0: there was nothing to train on."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,14 @@ class OnValidationBatchEnd(Protocol[T_contra, M_contra, B_contra, O_contra]):
     """The step has run and returned `outputs`."""
 
     def on_validation_batch_end(
-        self, trainer: T_contra, module: M_contra, outputs: O_contra, batch: B_contra, batch_idx: int, dataloader_idx: int = 0, /
+        self,
+        trainer: T_contra,
+        module: M_contra,
+        outputs: O_contra,
+        batch: B_contra,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+        /,
     ) -> object: ...
 
 
@@ -168,7 +175,14 @@ class OnTestBatchEnd(Protocol[T_contra, M_contra, B_contra, O_contra]):
     """The step has run and returned `outputs`."""
 
     def on_test_batch_end(
-        self, trainer: T_contra, module: M_contra, outputs: O_contra, batch: B_contra, batch_idx: int, dataloader_idx: int = 0, /
+        self,
+        trainer: T_contra,
+        module: M_contra,
+        outputs: O_contra,
+        batch: B_contra,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+        /,
     ) -> object: ...
 
 
@@ -208,7 +222,14 @@ class OnPredictBatchEnd(Protocol[T_contra, M_contra, B_contra, O_contra]):
     """The step has run and returned `outputs`."""
 
     def on_predict_batch_end(
-        self, trainer: T_contra, module: M_contra, outputs: O_contra, batch: B_contra, batch_idx: int, dataloader_idx: int = 0, /
+        self,
+        trainer: T_contra,
+        module: M_contra,
+        outputs: O_contra,
+        batch: B_contra,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+        /,
     ) -> object: ...
 
 

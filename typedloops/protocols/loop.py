@@ -1,3 +1,4 @@
+# mypy: disable-error-code=explicit-any
 """What every place that takes a loop asks for."""
 
 from __future__ import annotations
@@ -37,5 +38,5 @@ class LoopProtocol(Protocol[P, R_co]):
         ...
 
 
-AnyLoop: TypeAlias = LoopProtocol[..., object]  # type: ignore[explicit-any]  # `...` counts as Any; inputs vary by loop
-"""A loop with any inputs and any output."""
+AnyLoop: TypeAlias = LoopProtocol[..., object]
+"""A loop with any inputs, whose `...` counts as explicit Any, and any output."""

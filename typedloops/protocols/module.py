@@ -33,14 +33,9 @@ class SchedulerConfig(Protocol):
     strict: bool
 
 
-OptimizerConfig: TypeAlias = (
-    "Optimizer"
-    " | Sequence[Optimizer]"
-    " | tuple[Sequence[Optimizer], Sequence[Scheduler | SchedulerConfig | Mapping[str, object]]]"
-    " | Mapping[str, object]"
-    " | Sequence[Mapping[str, object]]"
-    " | None"
-)
+SchedulerLike: TypeAlias = "Scheduler | SchedulerConfig | Mapping[str, object]"
+Optimizers: TypeAlias = "Optimizer | Sequence[Optimizer] | tuple[Sequence[Optimizer], Sequence[SchedulerLike]]"
+OptimizerConfig: TypeAlias = "Optimizers | Mapping[str, object] | Sequence[Mapping[str, object]] | None"
 """What `configure_optimizers` may return.
 
 An optimizer; a sequence of them; a pair of sequences, optimizers and schedulers; a

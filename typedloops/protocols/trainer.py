@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from typing_extensions import Protocol
@@ -18,7 +18,7 @@ Reduction: TypeAlias = Literal["last", "mean", "sum", "min", "max"]
 """How the values logged under one name become one value."""
 
 
-class Stage(str, Enum):
+class Stage(StrEnum):
     """What a run is for."""
 
     FIT = "fit"
@@ -26,16 +26,17 @@ class Stage(str, Enum):
     TEST = "test"
     PREDICT = "predict"
 
-    def __str__(self) -> str:
-        return self.value
-
 
 class TrainerView(Protocol):
     """What a loop, a callback or a module may ask of the trainer that runs it."""
 
-    should_stop: bool
-    """Set it to end the fit after the batch under way."""
+    @property
+    def should_stop(self) -> bool:
+        """Set it to end the fit after the batch under way."""
+        ...
 
+    @should_stop.setter
+    def should_stop(self, stop: bool, /) -> None: ...
     @property
     def stage(self) -> Stage | None:
         """What the run under way is for; None when there is none."""
@@ -49,6 +50,16 @@ class TrainerView(Protocol):
     @property
     def current_epoch(self) -> int:
         """The index of the epoch under way, or of the next one; from 0."""
+        ...
+
+    @property
+    def max_epochs(self) -> int | None:
+        """How many epochs the last or present fit has at most; None is no limit."""
+        ...
+
+    @property
+    def num_batches(self) -> int | None:
+        """How many batches the epoch or loader under way has; None when that is not known."""
         ...
 
     @property

@@ -93,7 +93,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
         test_loop: TL | None = None,
         predict_loop: PL | None = None,
     ) -> None:
-        self.config = RunConfig(
+        self.config: RunConfig = RunConfig(
             max_epochs=max_epochs,
             max_steps=max_steps,
             limit_train_batches=limit_train_batches,
@@ -180,18 +180,22 @@ class Trainer(Generic[FL, VL, TL, PL]):
         @property
         def fit(self: HasFitLoop[F]) -> F:
             """Run `fit_loop`: takes and returns what its `run` does."""
+            ...
 
         @property
         def validate(self: HasValidateLoop[F]) -> F:
             """Run `validate_loop`: takes and returns what its `run` does."""
+            ...
 
         @property
         def test(self: HasTestLoop[F]) -> F:
             """Run `test_loop`: takes and returns what its `run` does."""
+            ...
 
         @property
         def predict(self: HasPredictLoop[F]) -> F:
             """Run `predict_loop`: takes and returns what its `run` does."""
+            ...
 
     else:
 
@@ -239,6 +243,16 @@ class Trainer(Generic[FL, VL, TL, PL]):
     def current_epoch(self) -> int:
         """The index of the epoch that the last or present fit is or was in."""
         return self._last_fit.epoch if self._last_fit else 0
+
+    @property
+    def max_epochs(self) -> int | None:
+        """How many epochs the last or present fit has at most; None is no limit."""
+        return self._last_fit.max_epochs if self._last_fit else None
+
+    @property
+    def num_batches(self) -> int | None:
+        """How many batches the epoch or loader under way has; None when that is not known."""
+        return self._runs[-1].num_batches if self._runs else None
 
     @property
     def global_step(self) -> int:

@@ -28,7 +28,7 @@ class ReadyCompleted:
         """
 
     def __eq__(self, value: object, /) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    __hash__: ClassVar[None]  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
 
 @disjoint_base
 class Started(ReadyCompleted):
@@ -89,7 +89,7 @@ class Progress(Generic[T_co]):
         """
 
     def __eq__(self, value: object, /) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    __hash__: ClassVar[None]  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
 
 @disjoint_base
 class BatchProgress(Progress[Processed]):

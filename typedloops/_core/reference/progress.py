@@ -65,7 +65,8 @@ class ReadyCompleted:
             return NotImplemented
         return self.state_dict() == value.state_dict()
 
-    __hash__ = None  # type: ignore[assignment]  # mutable, compared by value
+    # Mutable, and compared by value.
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
     def __repr__(self) -> str:
         counters = ", ".join(f"{name}={getattr(self, name)}" for name in self.fields)
@@ -96,17 +97,20 @@ class Progress:
     """Two trackers of one class: `total` over everything, `current` since the last run began."""
 
     default_tracker: ClassVar[type[ReadyCompleted]] = Processed
-    __class_getitem__: ClassVar[object] = classmethod(GenericAlias)
+    __class_getitem__: ClassVar[object] = classmethod(GenericAlias)  # pyright: ignore[reportUnknownVariableType]
 
     total: ReadyCompleted
     current: ReadyCompleted
 
+    # Takes what the `__init__` of any subclass takes.
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         progress = super().__new__(cls)
         progress._set(cls.default_tracker(), cls.default_tracker())
         return progress
 
-    def __init__(self, total: ReadyCompleted | None = None, current: ReadyCompleted | None = None) -> None:
+    def __init__(  # pyright: ignore[reportInconsistentConstructor]
+        self, total: ReadyCompleted | None = None, current: ReadyCompleted | None = None
+    ) -> None:
         if total is None and current is not None:
             total = type(current)()
         if total is not None and current is None:
@@ -169,7 +173,8 @@ class Progress:
             return NotImplemented
         return self.state_dict() == value.state_dict()
 
-    __hash__ = None  # type: ignore[assignment]  # mutable, compared by value
+    # Mutable, and compared by value.
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(total={self.total!r}, current={self.current!r})"
@@ -178,10 +183,11 @@ class Progress:
 class BatchProgress(Progress):
     """The batches of a loader, and whether the one under way is its last."""
 
-    total: Processed
-    current: Processed
+    # As `Progress[Processed]` has them.
+    total: Processed  # pyright: ignore[reportIncompatibleVariableOverride]
+    current: Processed  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(
+    def __init__(  # pyright: ignore[reportInconsistentConstructor]
         self, total: Processed | None = None, current: Processed | None = None, is_last_batch: bool = False
     ) -> None:
         super().__init__(total, current)

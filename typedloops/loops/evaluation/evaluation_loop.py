@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeAlias
+from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
@@ -16,15 +16,13 @@ from typedloops.loops.loaders import as_loaders
 from typedloops.loops.modes import evaluating
 from typedloops.loops.slot import Slot
 from typedloops.loops.step import LoaderPosition
+from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import TestModule, ValidationModule
 
 M = TypeVar("M")
 B = TypeVar("B")
 V = TypeVar("V")
-
-# The default loops take any module with any batches and relate the two anew at each call of `run`.
-Anything: TypeAlias = Any  # type: ignore[explicit-any]
 
 
 class EvaluationLoop(InRun[[M, Loaders[B]], EvaluationResult], Generic[M, B]):
@@ -53,8 +51,8 @@ class EvaluationLoop(InRun[[M, Loaders[B]], EvaluationResult], Generic[M, B]):
     kind: ClassVar[EvaluationKind]
     opens_run = True
     epoch_loop: Slot[EvaluationEpochLoop[B]] = Slot()
-    state_fields = ("dataloader_progress",)
-    transient_fields = ("_loaders", "_results")
+    state_fields: ClassVar[tuple[str, ...]] = ("dataloader_progress",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_results")
 
     def __init__(
         self, limit_batches: BatchLimit | None = None, *, epoch_loop: EvaluationEpochLoop[B] | None = None
@@ -62,7 +60,7 @@ class EvaluationLoop(InRun[[M, Loaders[B]], EvaluationResult], Generic[M, B]):
         check_limit(f"{type(self).__name__}.limit_batches", limit_batches)
         self.limit_batches = limit_batches
         self.epoch_loop = epoch_loop or EvaluationEpochLoop(self.kind, limit_batches)
-        self.dataloader_progress = DataLoaderProgress()
+        self.dataloader_progress: DataLoaderProgress = DataLoaderProgress()
 
     def connect(self, *, epoch_loop: EvaluationEpochLoop[B] | None = None) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
@@ -112,7 +110,7 @@ class ValidationLoop(EvaluationLoop[ValidationModule[Anything], Anything]):
     """The evaluation behind `trainer.validate` and behind the validation of a fit; see `EvaluationLoop`."""
 
     kind = VALIDATION
-    requires = ValidationModule
+    requires: ClassVar[type[object] | None] = ValidationModule
 
     def run(self, model: ValidationModule[V], dataloaders: Loaders[V]) -> EvaluationResult:
         return super().run(model, dataloaders)
@@ -123,7 +121,7 @@ class TestLoop(EvaluationLoop[TestModule[Anything], Anything]):
 
     __test__ = False
     kind = TEST
-    requires = TestModule
+    requires: ClassVar[type[object] | None] = TestModule
 
     def run(self, model: TestModule[V], dataloaders: Loaders[V]) -> EvaluationResult:
         return super().run(model, dataloaders)

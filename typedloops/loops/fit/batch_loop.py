@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic
+from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
@@ -35,7 +35,7 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
 
     optimizer_loop: Slot[LoopProtocol[[M, B, int], S]] = Slot()
     manual_loop: Slot[LoopProtocol[[M, B, int], S] | None] = Slot(required=False)
-    transient_fields = ("_output",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_output",)
 
     def __init__(
         self,

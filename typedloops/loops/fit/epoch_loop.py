@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Generic, cast
+from typing import ClassVar, Generic, cast
 
 from typing_extensions import Never, TypeVar
 
@@ -61,7 +61,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     Its output says why it ended, how many batches it had, and what the last one gave.
     """
 
-    transient_fields = ("_validation",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_validation",)
     batch_loop: Slot[TrainingBatchLoop[M, B, S]] = Slot()
     val_loop: Slot[ValidationLoop] = Slot()
 
@@ -123,7 +123,8 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     def _validates(self, val_dataloaders: Loaders[object] | None) -> bool:
         config = self.context.config
         limit = config.limit_val_batches if self.val_loop.limit_batches is None else self.val_loop.limit_batches
-        return val_dataloaders is not None and limit != 0 and (self.context.epoch + 1) % config.check_val_every_n_epoch == 0
+        due = (self.context.epoch + 1) % config.check_val_every_n_epoch == 0
+        return due and val_dataloaders is not None and limit != 0
 
     def teardown(self) -> None:
         super().teardown()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, cast, overload
+from typing import ClassVar, Generic, TypeAlias, cast, overload
 
 from torch import Tensor
 from typing_extensions import TypeVar
@@ -24,6 +24,7 @@ from typedloops.loops.modes import training
 from typedloops.loops.optimization import Optimization, configure
 from typedloops.loops.slot import Slot
 from typedloops.loops.stopping import FitLimits, FitPosition, StopReason, stop_reason
+from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import ConfiguresOptimizers, FitModule, StepOutput, TrainingModule
 from typedloops.protocols.trainer import Stage
@@ -31,11 +32,11 @@ from typedloops.protocols.trainer import Stage
 M = TypeVar("M", default=object)
 B = TypeVar("B", default=object)
 S = TypeVar("S", default=object)
+T = TypeVar("T")
 O = TypeVar("O", bound=StepOutput)
 V = TypeVar("V")
 
 # The default loop takes any module with any batches and relates the two anew at each call of `run`.
-Anything: TypeAlias = Any  # type: ignore[explicit-any]
 AnyModule: TypeAlias = TrainingModule[Anything, Anything]
 
 
@@ -96,10 +97,10 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     """
 
     epoch_loop: Slot[TrainingEpochLoop[M, B, S]] = Slot()
-    requires = ConfiguresOptimizers
+    requires: ClassVar[type[object] | None] = ConfiguresOptimizers
     opens_run = True
-    state_fields = ("epoch_progress", "step_progress")
-    transient_fields = ("_last_output",)
+    state_fields: ClassVar[tuple[str, ...]] = ("epoch_progress", "step_progress")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_last_output",)
 
     def __init__(
         self, epoch_loop: TrainingEpochLoop[M, B, S], *, max_epochs: int | None = None, max_steps: int | None = None
@@ -153,6 +154,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     def on_run_start(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
         context = self.context
         context.stop_flag.requested = False
+        context.max_epochs = self.limits.max_epochs
         self._last_output = None
         # That the module configures optimizers was checked when the run began.
         module = cast("ConfiguresOptimizers", model)
@@ -202,6 +204,9 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             metrics=dict(context.metrics),
             last_output=detached(self._last_output),
         )
+
+    def teardown(self) -> None:
+        self._last_output = None
 
     def run(
         self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None = None
@@ -256,11 +261,11 @@ class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
     # With loaders to validate on, the module must also validate: the base has no way to say that.
     @overload  # type: ignore[override]
     def run(
-        self, model: TrainingModule[B, O], train_dataloaders: Iterable[B], val_dataloaders: None = None
+        self, model: TrainingModule[T, O], train_dataloaders: Iterable[T], val_dataloaders: None = None
     ) -> FitResult[O]: ...
     @overload
     def run(
-        self, model: FitModule[B, V, O], train_dataloaders: Iterable[B], val_dataloaders: Loaders[V]
+        self, model: FitModule[T, V, O], train_dataloaders: Iterable[T], val_dataloaders: Loaders[V]
     ) -> FitResult[O]: ...
     def run(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor
 
@@ -32,8 +33,9 @@ class LossFinder:
         loss = output
         if isinstance(output, Mapping):
             if "loss" not in output:
-                keys = sorted(map(str, output))
-                raise StepOutputError(self._where, f"it returned a mapping without the key 'loss'; it has {keys}", REMEDY)
+                keys = sorted(map(str, cast("Mapping[str, object]", output)))
+                problem = f"it returned a mapping without the key 'loss'; it has {keys}"
+                raise StepOutputError(self._where, problem, REMEDY)
             loss = output["loss"]
         if not isinstance(loss, Tensor):
             raise StepOutputError(self._where, f"it returned a {type(loss).__name__} as the loss", REMEDY)

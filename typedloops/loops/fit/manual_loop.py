@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic
+from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
@@ -27,8 +27,8 @@ class ManualOptimization(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
     them.  Its output is what the training step returned.
     """
 
-    requires = TrainingModule
-    transient_fields = ("_output",)
+    requires: ClassVar[type[object] | None] = TrainingModule
+    transient_fields: ClassVar[tuple[str, ...]] = ("_output",)
 
     def __init__(self) -> None:
         self._finished = False

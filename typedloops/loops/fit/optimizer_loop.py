@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Generic
+from typing import ClassVar, Generic
 
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
@@ -20,7 +20,10 @@ from typedloops.protocols.module import StepOutput, TrainingModule
 B = TypeVar("B", default=object)
 O = TypeVar("O", bound=StepOutput, default=StepOutput)
 
-MANUALLY = "Set `automatic_optimization = False` on the module and step in training_step, or connect an optimizer loop of your own."
+MANUALLY = (
+    "Set `automatic_optimization = False` on the module and step in training_step, "
+    "or connect an optimizer loop of your own."
+)
 
 
 class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
@@ -44,12 +47,12 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
     Its output is what the training step returned.
     """
 
-    requires = TrainingModule
-    state_fields = ("optim_progress",)
-    transient_fields = ("_step", "_step_context", "_output")
+    requires: ClassVar[type[object] | None] = TrainingModule
+    state_fields: ClassVar[tuple[str, ...]] = ("optim_progress",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_step", "_step_context", "_output")
 
     def __init__(self) -> None:
-        self.optim_progress = OptimizationProgress()
+        self.optim_progress: OptimizationProgress = OptimizationProgress()
         self._finished = False
 
     @property
@@ -100,11 +103,15 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
 
 def _only_optimizer(where: str, optimizers: Sequence[Optimizer]) -> Optimizer:
     if len(optimizers) > 1:
-        raise OptimizerError(where, f"it returned {len(optimizers)} optimizers, automatic optimization takes one", MANUALLY)
+        raise OptimizerError(
+            where, f"it returned {len(optimizers)} optimizers, automatic optimization takes one", MANUALLY
+        )
     (optimizer,) = optimizers
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
         raise OptimizerError(
-            where, f"{type(optimizer).__name__}.step needs a closure, which automatic optimization does not give", MANUALLY
+            where,
+            f"{type(optimizer).__name__}.step needs a closure, which automatic optimization does not give",
+            MANUALLY,
         )
     return optimizer

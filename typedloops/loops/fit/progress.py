@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from typedloops._core import Progress, ReadyCompleted, Started
 from typedloops._core.counting import check_keys
+from typedloops._core.shapes import is_mapping
 from typedloops.errors import StateError
 
 
@@ -84,6 +85,6 @@ class OptimizationProgress:
 
 
 def _as_mapping(name: str, value: object) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
+    if not is_mapping(value):
         raise StateError(name, f"its state is a mapping, got {value!r}", "Load what `state_dict()` returned.")
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Generic
+from typing import Generic, cast
 
 from typing_extensions import Protocol, TypeVar, runtime_checkable
 
@@ -42,8 +42,7 @@ class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
 def bind(loop: LoopProtocol[[M, B, int], S], model: M) -> Callable[[B, int], S]:
     """`loop.bind(model)` where the loop can do that, otherwise `loop.run` with the module filled in."""
     if isinstance(loop, Binds):
-        bound: Callable[[B, int], S] = loop.bind(model)
-        return bound
+        return cast("Binds[M, B, S]", loop).bind(model)
     return partial(loop.run, model)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Generic
+from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
@@ -35,7 +35,7 @@ class PredictionEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], lis
     Its output is the list of predictions, one for each batch.
     """
 
-    transient_fields = ("_predictions",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_predictions",)
 
     def __init__(self, limit_batches: BatchLimit | None = None) -> None:
         super().__init__()

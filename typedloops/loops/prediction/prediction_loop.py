@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias, overload
+from typing import ClassVar, TypeAlias, overload
 
 from typing_extensions import TypeVar
 
@@ -15,6 +15,7 @@ from typedloops.loops.modes import evaluating
 from typedloops.loops.prediction.epoch_loop import PredictionEpochLoop
 from typedloops.loops.slot import Slot
 from typedloops.loops.step import LoaderPosition
+from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import PredictModule
 from typedloops.protocols.trainer import Stage
@@ -23,7 +24,6 @@ B = TypeVar("B")
 Q = TypeVar("Q")
 
 # The default loop takes any module with any batches and relates the two anew at each call of `run`.
-Anything: TypeAlias = Any  # type: ignore[explicit-any]
 AnyModule: TypeAlias = PredictModule[Anything, Anything]
 
 
@@ -49,11 +49,11 @@ class PredictionLoop(InRun[[AnyModule, Loaders[Anything]], list[Anything]]):
     of such lists.
     """
 
-    requires = PredictModule
+    requires: ClassVar[type[object] | None] = PredictModule
     opens_run = True
     epoch_loop: Slot[PredictionEpochLoop[object]] = Slot()
-    state_fields = ("dataloader_progress",)
-    transient_fields = ("_loaders", "_predictions")
+    state_fields: ClassVar[tuple[str, ...]] = ("dataloader_progress",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_predictions")
 
     def __init__(
         self, limit_batches: BatchLimit | None = None, *, epoch_loop: PredictionEpochLoop[object] | None = None
@@ -61,7 +61,7 @@ class PredictionLoop(InRun[[AnyModule, Loaders[Anything]], list[Anything]]):
         check_limit(f"{type(self).__name__}.limit_batches", limit_batches)
         self.limit_batches = limit_batches
         self.epoch_loop = epoch_loop or PredictionEpochLoop(limit_batches)
-        self.dataloader_progress = DataLoaderProgress()
+        self.dataloader_progress: DataLoaderProgress = DataLoaderProgress()
 
     def connect(self, *, epoch_loop: PredictionEpochLoop[object] | None = None) -> None:
         """Put loops into the slots; None leaves a slot as it is."""

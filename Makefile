@@ -1,0 +1,64 @@
+# make demo    train, validate, test and predict on scikit-learn's handwritten digits
+# make test    every check: lint, types, tests on both cores, tests on other Pythons
+# make bench   the benchmarks, with the targets they are held against
+# Each sets up what it needs in .venv/ the first time; PYTHON=... chooses the interpreter.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+BUILT := $(VENV)/.installed
+SOURCES := pyproject.toml setup.py constraints.txt $(wildcard typedloops/_core/compiled/*.py[xd])
+
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint types pytest pure pythons bench compare clean setup
+
+setup: $(BUILT)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(BUILT): $(VENV)/bin/python $(SOURCES)
+	@if [ "$$TYPEDLOOPS_NO_EXTENSIONS" != 1 ] && ! command -v "$${CC:-cc}" >/dev/null; then \
+		echo "typedloops: no C compiler found: setting up with the pure-Python core (the same behaviour, more time per step)."; \
+		echo "typedloops: for the compiled core install one (Debian: apt-get install gcc python3-dev) and run make clean."; fi
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	@$(BIN)/python -c "import typedloops; print('typedloops', typedloops.__version__, 'with the', 'compiled' if typedloops.COMPILED else 'pure-Python', 'core')"
+	@touch $(BUILT)
+
+demo: $(BUILT)
+	$(BIN)/python -m typedloops.demo
+
+test: lint types pytest pure pythons
+
+lint: $(BUILT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(BUILT)
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+
+pytest: $(BUILT)
+	TYPEDLOOPS_REQUIRE_COMPILED=1 $(BIN)/python -m pytest
+
+# The same behaviour on the pure-Python core; what checks types or builds wheels does not depend on it.
+pure: $(BUILT)
+	TYPEDLOOPS_PURE=1 $(BIN)/python -m pytest -m "not slow"
+
+# What needs no torch, on every other Python that is here.
+pythons: $(BUILT)
+	.ci/pythons 3.12 3.13
+
+bench: $(BUILT)
+	$(BIN)/pip install --quiet --editable ".[bench]"
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python benchmarks/targets.py
+
+compare: $(BUILT)
+	$(BIN)/pip install --quiet --editable ".[bench]"
+	$(BIN)/python benchmarks/compare.py
+
+clean:
+	rm -rf $(VENV) .venv-3.* build dist *.egg-info typedloops/_core/compiled/*.so

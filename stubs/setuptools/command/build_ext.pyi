@@ -1,0 +1,7 @@
+"""What `setup.py` uses of setuptools, which ships no `py.typed`.  Can go when it does."""
+
+from setuptools import Extension
+
+class build_ext:
+    extensions: list[Extension]
+    def run(self) -> None: ...

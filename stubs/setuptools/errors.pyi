@@ -1,0 +1,3 @@
+"""What `setup.py` uses of setuptools, which ships no `py.typed`.  Can go when it does."""
+
+class BaseError(Exception): ...

@@ -1,0 +1,48 @@
+"""The progress bar."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+from rich.console import Console
+
+from tests.modules import Classifier, batches
+from typedloops import Trainer
+from typedloops.callbacks import ProgressBar
+from typedloops.errors import MissingExtraError
+
+
+def lines(*, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    trainer = Trainer(max_epochs=2, callbacks=[ProgressBar(console)])
+    model = Classifier()
+    trainer.fit(model, batches(3), batches(1))
+    trainer.validate(model, batches(1))
+    trainer.test(model, batches(2))
+    trainer.predict(model, batches(4))
+    written = console.file
+    assert isinstance(written, io.StringIO)
+    return written.getvalue()
+
+
+def test_without_a_terminal_each_epoch_has_a_line() -> None:
+    first, second = lines(terminal=False).splitlines()
+    assert first.startswith("epoch 1/2  ")
+    assert second.startswith("epoch 2/2  ")
+    assert "train_loss" in second
+    assert "val_loss" in second
+
+
+def test_on_a_terminal_every_loader_has_a_bar() -> None:
+    text = lines(terminal=True)
+    for what in ("epoch 1/2", "epoch 2/2, validate", "validate", "test", "predict", "0/3", "0/4"):
+        assert what in text
+
+
+def test_rich_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.setattr("typedloops.callbacks.extras.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"ProgressBar: it needs the package rich\. .*typedloops\[rich\]"):
+        ProgressBar()

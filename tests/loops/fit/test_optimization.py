@@ -1,0 +1,163 @@
+"""What `configure_optimizers` may return, and what its schedulers do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+
+from tests.modules import Classifier, batches
+from typedloops import Trainer
+from typedloops.errors import OptimizerError
+from typedloops.loops.optimization import configure
+
+
+class Configured(Classifier):
+    """Returns whatever the test says of its one optimizer."""
+
+    def __init__(self, answer: Callable[[Optimizer], object]) -> None:
+        super().__init__()
+        self.optimizer = SGD(self.parameters(), lr=1.0)
+        self.answer = answer
+
+    def configure_optimizers(self) -> object:  # type: ignore[override]
+        return self.answer(self.optimizer)
+
+
+def halving(optimizer: Optimizer) -> StepLR:
+    return StepLR(optimizer, step_size=1, gamma=0.5)
+
+
+ONE_OPTIMIZER: dict[str, Callable[[Optimizer], object]] = {
+    "an optimizer": lambda o: o,
+    "a list": lambda o: [o],
+    "a pair of lists": lambda o: ([o], []),
+    "a dict": lambda o: {"optimizer": o},
+    "a list of dicts": lambda o: [{"optimizer": o}],
+}
+ONE_SCHEDULER: dict[str, Callable[[Optimizer], object]] = {
+    "a dict": lambda o: {"optimizer": o, "lr_scheduler": halving(o)},
+    "a dict of dicts": lambda o: {"optimizer": o, "lr_scheduler": {"scheduler": halving(o)}},
+    "a pair of lists": lambda o: ([o], [halving(o)]),
+    "a pair of lists with a dict": lambda o: ([o], [{"scheduler": halving(o), "interval": "epoch"}]),
+    "a list of dicts": lambda o: [{"optimizer": o, "lr_scheduler": halving(o)}],
+    "an object": lambda o: (
+        [o],
+        [SimpleNamespace(scheduler=halving(o), interval="epoch", frequency=1, monitor=None, strict=True)],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", ONE_OPTIMIZER)
+def test_forms_with_an_optimizer(form: str) -> None:
+    model = Configured(ONE_OPTIMIZER[form])
+    assert configure(model) == ([model.optimizer], [])
+    assert Trainer(max_epochs=1).fit(model, batches(3)).optimizer_steps == 3
+
+
+@pytest.mark.parametrize("form", ONE_SCHEDULER)
+def test_forms_with_a_scheduler(form: str) -> None:
+    model = Configured(ONE_SCHEDULER[form])
+    Trainer(max_epochs=3).fit(model, batches(2))
+    assert model.optimizer.param_groups[0]["lr"] == 1.0 * 0.5**3
+
+
+@pytest.mark.parametrize(
+    ("interval", "frequency", "expected"), [("epoch", 1, 3), ("epoch", 2, 1), ("step", 1, 12), ("step", 3, 4)]
+)
+def test_intervals_and_frequencies(interval: str, frequency: int, expected: int) -> None:
+    model = Configured(
+        lambda o: {
+            "optimizer": o,
+            "lr_scheduler": {"scheduler": halving(o), "interval": interval, "frequency": frequency},
+        }
+    )
+    Trainer(max_epochs=3).fit(model, batches(4))
+    assert model.optimizer.param_groups[0]["lr"] == 1.0 * 0.5**expected
+
+
+def test_a_step_scheduler_rests_when_no_step_is_taken() -> None:
+    class EveryOther(Configured):
+        def training_step(self, batch: object, batch_idx: int) -> torch.Tensor | None:  # type: ignore[override]
+            return super().training_step(batch, batch_idx) if batch_idx % 2 == 0 else None  # type: ignore[arg-type]
+
+    model = EveryOther(
+        lambda o: {"optimizer": o, "lr_scheduler": {"scheduler": halving(o), "interval": "step"}},
+    )
+    result = Trainer(max_epochs=1).fit(model, batches(5))
+    assert result.optimizer_steps == 3
+    assert model.optimizer.param_groups[0]["lr"] == 0.5**3
+
+
+def plateau(optimizer: Optimizer, monitor: str, strict: bool = True) -> object:
+    scheduler = ReduceLROnPlateau(optimizer, patience=0, factor=0.1, mode="max")
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": monitor, "strict": strict}}
+
+
+def test_a_plateau_scheduler_follows_its_metric() -> None:
+    """The validation loss falls, and the scheduler waits for it to rise."""
+    model = Configured(lambda o: plateau(o, "val_loss"))
+    model.optimizer.param_groups[0]["lr"] = 0.1
+    Trainer(max_epochs=3).fit(model, batches(4), batches(4))
+    assert model.optimizer.param_groups[0]["lr"] == pytest.approx(0.001)
+
+
+def test_a_monitored_metric_that_is_not_there() -> None:
+    with pytest.raises(OptimizerError) as caught:
+        Trainer(max_epochs=1).fit(Configured(lambda o: plateau(o, "acuracy")), batches(1), batches(1))
+    assert "ReduceLROnPlateau(monitor='acuracy')" in str(caught.value)
+    assert "there is no such metric after this epoch; there are ['train_loss', 'val_loss']" in str(caught.value)
+    assert Trainer(max_epochs=1).fit(Configured(lambda o: plateau(o, "acuracy", strict=False)), batches(1)).epochs == 1
+
+
+BAD: dict[str, tuple[Callable[[Optimizer], object], str]] = {
+    "a string": (lambda o: "adam", "it returned a str where an optimizer is expected"),
+    "a class": (lambda o: Adam, "it returned a type where an optimizer is expected"),
+    "a scheduler": (halving, "it returned a StepLR where an optimizer is expected"),
+    "a list of strings": (lambda o: ["adam"], "it returned a str where an optimizer is expected"),
+    "an optimizer and a scheduler": (lambda o: (o, halving(o)), "it returned a StepLR where an optimizer is expected"),
+    "a list and a scheduler": (lambda o: ([o], halving(o)), "beside the optimizers it returned a StepLR"),
+    "no key optimizer": (lambda o: {"lr_scheduler": halving(o)}, "without the key `optimizer`"),
+    "an unknown key": (lambda o: {"optimizer": o, "scheduler": halving(o)}, "unknown keys ['scheduler']"),
+    "an unknown setting": (
+        lambda o: {"optimizer": o, "lr_scheduler": {"scheduler": halving(o), "every": 2}},
+        "unknown settings ['every']",
+    ),
+    "no scheduler": (lambda o: {"optimizer": o, "lr_scheduler": {"interval": "epoch"}}, "a dict is not a scheduler"),
+    "a bad interval": (
+        lambda o: {"optimizer": o, "lr_scheduler": {"scheduler": halving(o), "interval": "batch"}},
+        "its interval is 'batch'",
+    ),
+    "a bad frequency": (
+        lambda o: {"optimizer": o, "lr_scheduler": {"scheduler": halving(o), "frequency": 0}},
+        "its frequency is 0",
+    ),
+    "a plateau without a monitor": (
+        lambda o: {"optimizer": o, "lr_scheduler": ReduceLROnPlateau(o)},
+        "a ReduceLROnPlateau needs to know its metric",
+    ),
+    "two optimizers": (lambda o: [o, o], "it returned 2 optimizers, automatic optimization takes one"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_used(case: str) -> None:
+    answer, problem = BAD[case]
+    with pytest.raises(OptimizerError) as caught:
+        Trainer(max_epochs=1).fit(Configured(answer), batches(1))
+    assert str(caught.value).startswith("Configured.configure_optimizers")
+    assert problem in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_an_optimizer_that_needs_a_closure() -> None:
+    class WithLBFGS(Classifier):
+        def configure_optimizers(self) -> Optimizer:
+            return torch.optim.LBFGS(self.parameters())
+
+    with pytest.raises(OptimizerError, match="LBFGS.step needs a closure"):
+        Trainer(max_epochs=1).fit(WithLBFGS(), batches(1))
