@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 from typing_extensions import TypeVar
 
@@ -14,14 +15,21 @@ R = TypeVar("R")
 
 def name_of(function: object) -> str:
     """The name by which the author of `function` knows it."""
-    while isinstance(function, partial):
-        function = function.func
+    while (inner := _inner(function)) is not None:
+        function = inner
     owner = getattr(function, "__self__", None)
     name = getattr(function, "__name__", None)
     if isinstance(name, str) and owner is not None:
         return f"{type(owner).__name__}.{name}"
     qualified = getattr(function, "__qualname__", None)
     return qualified if isinstance(qualified, str) else type(function).__name__
+
+
+def _inner(function: object) -> object:
+    """What `function` stands in front of, or None."""
+    if isinstance(function, partial):
+        return cast("partial[object]", function).func
+    return None if hasattr(function, "__name__") else getattr(function, "__wrapped__", None)
 
 
 def call(function: AnyCallable[R], *args: object) -> R:

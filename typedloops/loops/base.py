@@ -156,7 +156,7 @@ def _is_fused(cls: type[object]) -> bool:
 def _check_promise(cls: type[object]) -> None:
     promised = promised_result(cls, Loop)
     kept = getattr(cls, "on_run_end", None) is not Loop.on_run_end or promised in (None, type(None), object)
-    unfinished = any(getattr(getattr(cls, name), "__isabstractmethod__", False) for name in ("done", "advance"))
+    unfinished = any(getattr(getattr(cls, name, None), "__isabstractmethod__", False) for name in dir(cls))
     if not kept and not unfinished and not isinstance(promised, PlainTypeVar):
         name = getattr(promised, "__name__", str(promised))
         raise ConfigurationError(

@@ -101,6 +101,14 @@ class InRun(Loop[P, R], Generic[P, R]):
             )
         return context
 
+    @property
+    def config(self) -> RunConfig:
+        """The settings for what this loop has no value of its own for: its run's, or those of its trainer."""
+        context, trainer = find_context(self), self.root._trainer
+        if context is not None:
+            return context.config
+        return trainer.config if isinstance(trainer, Host) else RunConfig()
+
 
 def find_context(loop: LoopNode) -> RunContext | None:
     node: LoopNode | None = loop

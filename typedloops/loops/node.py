@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from typedloops.errors import LoopTreeError, UnattachedLoopError
@@ -93,6 +93,10 @@ class LoopNode:
         """The connected children, each with the last part of its path."""
         for slot in self.slots().values():
             yield from slot.contents(self)
+
+    def idle_children(self, module: object) -> Collection[str]:
+        """The children that will not run for this module, so that it need not fit them."""
+        return ()
 
     def walk(self) -> Iterator[tuple[str, AnyLoop]]:
         """Every loop of this tree with its path relative to here, parents first; "" is this loop."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import get_origin
 
 from typing_extensions import get_protocol_members
@@ -21,12 +21,20 @@ def check_tree(module: object, root: object, unused: Collection[str] = ()) -> No
         root: The loop that is to run it.
         unused: Paths, relative to `root`, of loops that will not be run.
     """
-    if not isinstance(root, LoopNode):
-        return
-    for path, loop in root.walk():
+    for path, loop in _used_loops(module, root, ""):
         required: object = getattr(type(loop), "requires", None)
         if isinstance(required, type) and not any(path == name or path.startswith(f"{name}.") for name in unused):
             check_module(module, required, type(loop).__name__)
+
+
+def _used_loops(module: object, loop: object, path: str) -> Iterator[tuple[str, object]]:
+    """`loop` and what is below it, without the branches that this module has no use for."""
+    yield path, loop
+    if isinstance(loop, LoopNode):
+        idle = loop.idle_children(module)
+        for name, child in loop.children():
+            if name not in idle:
+                yield from _used_loops(module, child, f"{path}.{name}" if path else name)
 
 
 def check_module(module: object, protocol: type[object], needed_by: str) -> None:

@@ -1,4 +1,4 @@
-"""A module's step for one of several loaders."""
+"""One of several loaders, and a module's step for it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from functools import partial
 from typing import cast
 
 from typedloops._core.calls import AnyCallable
+from typedloops.loops.config import BatchLimit
 
 
 @dataclass(frozen=True)
 class LoaderPosition:
-    """Which loader of how many."""
+    """Which loader of how many, and how many of its batches to take at most."""
 
     index: int = 0
     count: int = 1
+    limit: BatchLimit = 1.0
 
     @property
     def arguments(self) -> tuple[int, ...]:

@@ -12,10 +12,14 @@ F_co = TypeVar("F_co", bound=AnyCallable, covariant=True)
 
 
 class EntryLoop(Protocol[F_co]):
-    """Any loop: the type of its `run` becomes the type of the trainer's entry point."""
+    """Any loop: the type of its `run` becomes the type of the trainer's entry point.
+
+    That it is an instance is known by `reset`: on a class it would want a `self`.
+    """
 
     @property
     def run(self) -> F_co: ...
+    def reset(self) -> None: ...
 
 
 class HasFitLoop(Protocol[F_co]):

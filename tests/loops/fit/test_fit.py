@@ -284,7 +284,7 @@ def test_what_a_fit_leaves_on_the_optimizer_and_the_loops() -> None:
     assert not optimizer._optimizer_step_pre_hooks
     assert not optimizer._optimizer_step_post_hooks
     assert trainer.optimizers == ()
-    held = {name for _, loop in trainer.fit_loop.walk() for name, value in vars(loop).items() if value is not None}
+    held = {name for _, loop in trainer.fit_loop.walk() for name, value in vars(loop).items() if value}
     assert held.isdisjoint({"_context", "_driver", "_step", "_output", "_last_output", "_validation", "_loaders"})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import SimpleNamespace
 
 import pytest
@@ -10,9 +10,11 @@ import torch
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
-from tests.modules import Classifier, batches
-from typedloops import Trainer
-from typedloops.errors import OptimizerError
+from typing_extensions import Protocol, runtime_checkable
+
+from tests.modules import Batch, Classifier, batches
+from typedloops import Callback, Loop, OptimizerLoop, Trainer, TrainerView
+from typedloops.errors import ModuleError, OptimizerError
 from typedloops.loops.optimization import configure
 
 
@@ -161,3 +163,70 @@ def test_an_optimizer_that_needs_a_closure() -> None:
 
     with pytest.raises(OptimizerError, match="LBFGS.step needs a closure"):
         Trainer(max_epochs=1).fit(WithLBFGS(), batches(1))
+
+
+class Yielding(Loop[[Classifier, Batch, int], float]):
+    """An optimizer loop for another kind of module: its training step yields losses."""
+
+    @runtime_checkable
+    class Module(Protocol):
+        def training_step(self, batch: Batch, batch_idx: int, /) -> Generator[torch.Tensor, None, None]: ...
+
+    requires = Module
+
+    def __init__(self) -> None:
+        self.total = 0.0
+
+    @property
+    def done(self) -> bool:
+        return False
+
+    def on_run_start(self, model: Classifier, batch: Batch, batch_idx: int) -> None:
+        self.losses = iter(model.training_step(batch, batch_idx))
+
+    def advance(self, model: Classifier, batch: Batch, batch_idx: int) -> None:
+        optimizer = self.trainer.optimizers[0]
+        loss = next(self.losses)  # StopIteration ends this loop
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        self.total += loss.item()
+
+    def on_run_end(self) -> float:
+        return self.total
+
+
+def test_a_loop_for_another_kind_of_module_in_place_of_the_optimizer_loop() -> None:
+    class YieldsTwice(Classifier):
+        def training_step(self, batch: Batch, batch_idx: int):  # type: ignore[no-untyped-def, override]
+            yield self.loss(batch)
+            yield self.loss(batch)
+
+    trainer = Trainer(max_epochs=2)
+    trainer.fit_loop.epoch_loop.batch_loop.connect(optimizer_loop=Yielding())
+    result = trainer.fit(YieldsTwice(), batches(3))
+    assert (result.batches, result.optimizer_steps) == (6, 12)
+    with pytest.raises(ModuleError, match=r"Classifier\.training_step: it is not a generator function, and Yielding"):
+        trainer.fit(Classifier(), batches(3))
+
+
+def test_an_optimizer_loop_may_leave_a_batch_with_stop_iteration() -> None:
+    class EveryOther(OptimizerLoop[Batch, torch.Tensor]):
+        def advance(self, model, batch, batch_idx):  # type: ignore[no-untyped-def]
+            if batch_idx % 2:
+                raise StopIteration
+            super().advance(model, batch, batch_idx)
+
+    outputs: list[object] = []
+
+    class Watch(Callback):
+        def on_train_batch_end(
+            self, trainer: TrainerView, module: object, outputs_: object, batch: object, batch_idx: int
+        ) -> None:
+            outputs.append(outputs_)
+
+    trainer = Trainer(max_epochs=1, callbacks=[Watch()])
+    trainer.fit_loop.epoch_loop.batch_loop.connect(optimizer_loop=EveryOther())
+    result = trainer.fit(Classifier(), batches(4))
+    assert (result.batches, result.optimizer_steps) == (4, 2)
+    assert [output is None for output in outputs] == [False, True, False, True]

@@ -9,12 +9,12 @@ from typedloops._core.compiled.progress import BatchProgress, Progress, ReadyCom
 from typedloops._core.optimizing import Loss, SteppingOptimizer
 from typedloops._core.status import BatchStatus
 
-B = TypeVar("B")
-O = TypeVar("O")
-L = TypeVar("L", bound=Loss)
+_B = TypeVar("_B")
+_O = TypeVar("_O")
+_L = TypeVar("_L", bound=Loss)
 
 @disjoint_base
-class OptimizerStep(Generic[B, O]):
+class OptimizerStep(Generic[_B, _O]):
     """One step of automatic optimization; called with a batch and its index.
 
     ```
@@ -39,24 +39,24 @@ class OptimizerStep(Generic[B, O]):
 
     def __init__(
         self,
-        training_step: Callable[[B, int], O],
+        training_step: Callable[[_B, int], _O],
         optimizer: SteppingOptimizer,
         zero_grad_progress: Progress[Started],
         step_progress: Progress[ReadyCompleted],
         *,
-        loss_of: Callable[[O], L],
-        explain: Callable[[L, RuntimeError], None],
+        loss_of: Callable[[_O], _L],
+        explain: Callable[[_L, RuntimeError], None],
         before_zero_grad: AnyCallable | None = None,
         before_backward: AnyCallable | None = None,
         after_backward: AnyCallable | None = None,
         before_optimizer_step: AnyCallable | None = None,
     ) -> None: ...
     @property
-    def __wrapped__(self) -> Callable[[B, int], O]: ...
-    def __call__(self, batch: B, batch_idx: int) -> O: ...
+    def __wrapped__(self) -> Callable[[_B, int], _O]: ...
+    def __call__(self, batch: _B, batch_idx: int) -> _O: ...
 
 @disjoint_base
-class BatchDriver(Generic[B, O]):
+class BatchDriver(Generic[_B, _O]):
     """Drives batches through a step, one or many at a call.
 
     For each batch:
@@ -99,19 +99,19 @@ class BatchDriver(Generic[B, O]):
 
     def __init__(
         self,
-        batches: Iterable[B],
-        step: Callable[[B, int], O],
+        batches: Iterable[_B],
+        step: Callable[[_B, int], _O],
         progress: BatchProgress,
         stop_flag: StopFlag,
         *,
         source: str,
         length: int | None = None,
         limit: int | None = None,
-        transform: Callable[[B], B] | None = None,
+        transform: Callable[[_B], _B] | None = None,
         before: Iterable[AnyCallable] = (),
         gate: AnyCallable | None = None,
-        outputs: list[O] | None = None,
-        consume: Callable[[O, B, int], object] | None = None,
+        outputs: list[_O] | None = None,
+        consume: Callable[[_O, _B, int], object] | None = None,
         after_step: Callable[[], object] | None = None,
         after: Iterable[AnyCallable] = (),
         extra: Iterable[object] = (),
@@ -122,6 +122,6 @@ class BatchDriver(Generic[B, O]):
     @property
     def status(self) -> BatchStatus: ...
     @property
-    def last_output(self) -> O | None: ...
+    def last_output(self) -> _O | None: ...
     def run(self, count: int = -1) -> BatchStatus:
         """Drive `count` batches (all, when negative), fewer when something ends the epoch."""

@@ -37,18 +37,17 @@ cdef class OptimizerStep:
         self.before_optimizer_step = before_optimizer_step or None
 
     def __call__(self, batch, batch_idx):
-        return self.take(batch, batch_idx)
+        try:
+            return self.take(batch, batch_idx)
+        except StopIteration as stop:
+            raise escaped_from(self.training_step) from stop
 
     @property
     def __wrapped__(self):
         return self.training_step
 
     cdef object take(self, object batch, object batch_idx):
-        cdef object output
-        try:
-            output = self.training_step(batch, batch_idx)
-        except StopIteration as stop:
-            raise escaped_from(self.training_step) from stop
+        cdef object output = self.training_step(batch, batch_idx)
         if output is None:
             return None
         cdef object loss = self.loss_of(output)

@@ -3,10 +3,10 @@ from typing_extensions import ParamSpec, TypeVar
 
 from typedloops._core.contract import DrivenLoop
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
-def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwargs: P.kwargs) -> R:
+def run_loop(loop: DrivenLoop[_P, _R], base: type[object], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
     """Run `loop` once and return what its `on_run_end` returns.
 
     ```

@@ -4,6 +4,5 @@ from typedloops.loops.evaluation.epoch_loop import EvaluationEpochLoop as Evalua
 from typedloops.loops.evaluation.evaluation_loop import EvaluationLoop as EvaluationLoop
 from typedloops.loops.evaluation.evaluation_loop import TestLoop as TestLoop
 from typedloops.loops.evaluation.evaluation_loop import ValidationLoop as ValidationLoop
-from typedloops.loops.evaluation.kind import EvaluationKind as EvaluationKind
 from typedloops.loops.evaluation.result import EvaluationResult as EvaluationResult
 from typedloops.loops.evaluation.result import LoaderResult as LoaderResult

@@ -7,11 +7,10 @@ from typing import Generic
 
 from typing_extensions import TypeVar
 
-from typedloops.loops.batches import BatchesLoop, BatchEvents
-from typedloops.loops.config import BatchLimit
-from typedloops.loops.evaluation.kind import EvaluationKind
 from typedloops.loops.evaluation.result import LoaderResult
+from typedloops.loops.kind import LoadersKind
 from typedloops.loops.metrics import MetricStore, batch_size_of, scalars_of
+from typedloops.loops.over_batches import BatchesLoop, BatchEvents
 from typedloops.loops.step import LoaderPosition, step_of
 
 B = TypeVar("B", default=object)
@@ -34,15 +33,13 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
 
     Args:
         kind: What is evaluated.
-        limit_batches: How many batches at most; None is what the trainer says.
 
     Its output is the number of batches and the mean of each metric.
     """
 
-    def __init__(self, kind: EvaluationKind, limit_batches: BatchLimit | None = None) -> None:
+    def __init__(self, kind: LoadersKind) -> None:
         super().__init__()
         self.kind = kind
-        self.limit_batches = limit_batches
 
     def on_run_start(self, model: object, loader: Iterable[B], position: LoaderPosition) -> None:
         context = self.context
@@ -54,7 +51,7 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
             f"{self.kind.name} {position}",
             loader,
             step_of(model, self.kind.step, position),
-            limit=self.kind.limit(context.config) if self.limit_batches is None else self.limit_batches,
+            limit=position.limit,
             dataloader_idx=position.index,
             events=BatchEvents(
                 before=before.listeners, consume=self._take_metrics, after=after.listeners, extra=position.arguments
@@ -69,3 +66,7 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
         size = batch_size_of(batch)
         for name, value in scalars_of(output, self.kind.loss).items():
             self._metrics.log(name, value, batch_size=size)
+
+    def teardown(self) -> None:
+        super().teardown()
+        vars(self).pop("_metrics", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Generic
+from typing import ClassVar, Generic, cast
 
 from typing_extensions import TypeVar
 
@@ -37,6 +37,8 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
     manual_loop: Slot[LoopProtocol[[M, B, int], S] | None] = Slot(required=False)
     transient_fields: ClassVar[tuple[str, ...]] = ("_output",)
 
+    _output: S | None = None
+
     def __init__(
         self,
         optimizer_loop: LoopProtocol[[M, B, int], S],
@@ -61,21 +63,32 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
 
     def reset(self) -> None:
         self._finished = False
+        self._output = None
 
     def advance(self, model: M, batch: B, batch_idx: int) -> None:
         self._output = self.loop_for(model).run(model, batch, batch_idx)
         self._finished = True
 
     def on_run_end(self) -> S:
-        return self._output
+        # None where the iteration was left with StopIteration: the batch is skipped.
+        return cast("S", self._output)
 
     def bind(self, model: M) -> Callable[[B, int], S]:
         return bind(self.loop_for(model), model) if keeps_contract(self, TrainingBatchLoop) else super().bind(model)
 
     def loop_for(self, model: M) -> LoopProtocol[[M, B, int], S]:
-        """The child that optimizes this module."""
-        automatic: object = getattr(model, "automatic_optimization", True)
-        return self.optimizer_loop if automatic or self.manual_loop is None else self.manual_loop
+        """The child that optimizes this module; asked once an epoch."""
+        return self.optimizer_loop if _is_automatic(model) or self.manual_loop is None else self.manual_loop
+
+    def idle_children(self, module: object) -> tuple[str, ...]:
+        if self.manual_loop is None:
+            return ()
+        return ("manual_loop",) if _is_automatic(module) else ("optimizer_loop",)
 
     def teardown(self) -> None:
-        vars(self).pop("_output", None)
+        super().teardown()
+        self._output = None
+
+
+def _is_automatic(module: object) -> bool:
+    return bool(getattr(module, "automatic_optimization", True))

@@ -9,11 +9,11 @@ from typing import ClassVar, Generic, cast
 from typing_extensions import Never, TypeVar
 
 from typedloops._core import BatchStatus
-from typedloops.loops.batches import BatchesLoop, BatchEvents
 from typedloops.loops.config import BatchLimit, check_limit
 from typedloops.loops.evaluation import ValidationLoop
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.step_loop import bind
+from typedloops.loops.over_batches import BatchesLoop, BatchEvents
 from typedloops.loops.slot import Slot
 from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import ValidationModule
@@ -87,7 +87,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     @property
     def limit(self) -> BatchLimit:
         """How many batches of an epoch at most: this loop's own limit, or the trainer's."""
-        return self.context.config.limit_train_batches if self.limit_batches is None else self.limit_batches
+        return self.config.limit_train_batches if self.limit_batches is None else self.limit_batches
 
     def on_run_start(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
         context = self.context
@@ -121,10 +121,8 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         return result
 
     def _validates(self, val_dataloaders: Loaders[object] | None) -> bool:
-        config = self.context.config
-        limit = config.limit_val_batches if self.val_loop.limit_batches is None else self.val_loop.limit_batches
-        due = (self.context.epoch + 1) % config.check_val_every_n_epoch == 0
-        return due and val_dataloaders is not None and limit != 0
+        due = (self.context.epoch + 1) % self.config.check_val_every_n_epoch == 0
+        return due and val_dataloaders is not None and self.val_loop.limit != 0
 
     def teardown(self) -> None:
         super().teardown()

@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 from typedloops._core import Processed, Progress, ReadyCompleted
 from typedloops._core.escape import name_of
 from typedloops.loops.config import check_count, epochs_of
-from typedloops.loops.context import InRun, open_run
+from typedloops.loops.context import InRun, find_context, open_run
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop
 from typedloops.loops.fit.manual_loop import ManualOptimization
@@ -121,7 +121,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     @property
     def limits(self) -> FitLimits:
         """How far this fit goes: this loop's own limits, or the trainer's."""
-        config = self.context.config
+        config = self.config
         max_steps = config.max_steps if self.max_steps is None else self.max_steps
         max_epochs = config.max_epochs if self.max_epochs is None else self.max_epochs
         return FitLimits(
@@ -133,10 +133,11 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     @property
     def stop_reason(self) -> StopReason | None:
         """Why to stop now; None is to go on."""
+        context = find_context(self)
         position = FitPosition(
             epochs=self.epoch_progress.total.completed,
             steps=self.step_progress.total.completed,
-            stop_requested=self.context.stop_flag.requested,
+            stop_requested=context is not None and context.stop_flag.requested,
         )
         return stop_reason(position, self.limits)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Generic
+from typing import ClassVar, Generic, cast
 
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
@@ -51,6 +51,8 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
     state_fields: ClassVar[tuple[str, ...]] = ("optim_progress",)
     transient_fields: ClassVar[tuple[str, ...]] = ("_step", "_step_context", "_output")
 
+    _output: O | None = None
+
     def __init__(self) -> None:
         self.optim_progress: OptimizationProgress = OptimizationProgress()
         self._finished = False
@@ -61,6 +63,7 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
 
     def reset(self) -> None:
         self._finished = False
+        self._output = None
 
     def on_run_start(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
         if vars(self).get("_step_context") is not self.context:
@@ -72,14 +75,17 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
         self._finished = True
 
     def on_run_end(self) -> O:
-        return self._output
+        # None where the iteration was left with StopIteration: the batch is skipped.
+        return cast("O", self._output)
 
     def bind(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
         return self._step_of(model) if keeps_contract(self, OptimizerLoop) else super().bind(model)
 
     def teardown(self) -> None:
-        for name in ("_step", "_step_context", "_output"):
-            vars(self).pop(name, None)
+        super().teardown()
+        self._output = None
+        vars(self).pop("_step", None)
+        vars(self).pop("_step_context", None)
 
     def _step_of(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
         context = self.context

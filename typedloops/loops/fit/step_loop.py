@@ -38,6 +38,10 @@ class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
     def run(self, model: M, batch: B, batch_idx: int) -> S:
         return super().run(model, batch, batch_idx)
 
+    def teardown(self) -> None:
+        # What `bind` gives does not pass through `run`, which would have done this.
+        self.restarting = False
+
 
 def bind(loop: LoopProtocol[[M, B, int], S], model: M) -> Callable[[B, int], S]:
     """`loop.bind(model)` where the loop can do that, otherwise `loop.run` with the module filled in."""

@@ -7,8 +7,8 @@ from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
-from typedloops.loops.batches import BatchesLoop, BatchEvents
-from typedloops.loops.config import BatchLimit
+from typedloops.loops.kind import PREDICTION
+from typedloops.loops.over_batches import BatchesLoop, BatchEvents
 from typedloops.loops.step import LoaderPosition, step_of
 
 B = TypeVar("B", default=object)
@@ -29,17 +29,10 @@ class PredictionEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], lis
     With several loaders the hooks are also given the loader's index, and so is a step
     that has a parameter `dataloader_idx`.
 
-    Args:
-        limit_batches: How many batches at most; None is what the trainer says.
-
     Its output is the list of predictions, one for each batch.
     """
 
     transient_fields: ClassVar[tuple[str, ...]] = ("_predictions",)
-
-    def __init__(self, limit_batches: BatchLimit | None = None) -> None:
-        super().__init__()
-        self.limit_batches = limit_batches
 
     def on_run_start(self, model: object, loader: Iterable[B], position: LoaderPosition) -> None:
         context = self.context
@@ -47,8 +40,8 @@ class PredictionEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], lis
         self.drive(
             f"predict {position}",
             loader,
-            step_of(model, "predict_step", position),
-            limit=context.config.limit_predict_batches if self.limit_batches is None else self.limit_batches,
+            step_of(model, PREDICTION.step, position),
+            limit=position.limit,
             dataloader_idx=position.index,
             outputs=self._predictions,
             events=BatchEvents(

@@ -7,18 +7,14 @@ from typing import ClassVar, TypeAlias, overload
 
 from typing_extensions import TypeVar
 
-from typedloops._core import DataLoaderProgress
-from typedloops.loops.config import BatchLimit, check_limit
-from typedloops.loops.context import InRun, open_run
-from typedloops.loops.loaders import as_loaders
-from typedloops.loops.modes import evaluating
+from typedloops.loops.config import BatchLimit
+from typedloops.loops.kind import PREDICTION
+from typedloops.loops.over_loaders import LoadersLoop
 from typedloops.loops.prediction.epoch_loop import PredictionEpochLoop
 from typedloops.loops.slot import Slot
 from typedloops.loops.step import LoaderPosition
 from typedloops.protocols.anything import Anything
-from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import PredictModule
-from typedloops.protocols.trainer import Stage
 
 B = TypeVar("B")
 Q = TypeVar("Q")
@@ -27,7 +23,7 @@ Q = TypeVar("Q")
 AnyModule: TypeAlias = PredictModule[Anything, Anything]
 
 
-class PredictionLoop(InRun[[AnyModule, Loaders[Anything]], list[Anything]]):
+class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], list[Anything]]):
     """Predicts with a module: the loop behind `trainer.predict`.
 
     ```
@@ -49,60 +45,29 @@ class PredictionLoop(InRun[[AnyModule, Loaders[Anything]], list[Anything]]):
     of such lists.
     """
 
+    kind = PREDICTION
     requires: ClassVar[type[object] | None] = PredictModule
-    opens_run = True
     epoch_loop: Slot[PredictionEpochLoop[object]] = Slot()
-    state_fields: ClassVar[tuple[str, ...]] = ("dataloader_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_predictions")
 
     def __init__(
         self, limit_batches: BatchLimit | None = None, *, epoch_loop: PredictionEpochLoop[object] | None = None
     ) -> None:
-        check_limit(f"{type(self).__name__}.limit_batches", limit_batches)
-        self.limit_batches = limit_batches
-        self.epoch_loop = epoch_loop or PredictionEpochLoop(limit_batches)
-        self.dataloader_progress: DataLoaderProgress = DataLoaderProgress()
+        super().__init__(limit_batches)
+        self.epoch_loop = epoch_loop or PredictionEpochLoop()
 
     def connect(self, *, epoch_loop: PredictionEpochLoop[object] | None = None) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
         self._connect({"epoch_loop": epoch_loop})
 
-    @property
-    def done(self) -> bool:
-        return self.dataloader_progress.current.completed >= len(self._loaders)
+    def run_loader(self, model: AnyModule, loader: Iterable[Anything], position: LoaderPosition) -> list[object]:
+        return self.epoch_loop.run(model, loader, position)
 
-    def reset(self) -> None:
-        if self.restarting:
-            self.dataloader_progress.reset_on_restart()
-        else:
-            self.dataloader_progress.reset_on_run()
-
-    def on_run_start(self, model: AnyModule, dataloaders: Loaders[Anything]) -> None:
-        self._loaders = as_loaders("predict dataloaders", dataloaders)
-        self._predictions: list[list[object]] = []
-        self.context.hook("on_predict_start")()
-        self.context.hook("on_predict_epoch_start")()
-
-    def advance(self, model: AnyModule, dataloaders: Loaders[Anything]) -> None:
-        index = self.dataloader_progress.current.completed
-        self.dataloader_progress.increment_ready()
-        position = LoaderPosition(index, len(self._loaders))
-        self._predictions.append(self.epoch_loop.run(model, self._loaders[index], position))
-        self.dataloader_progress.increment_completed()
-
-    def on_run_end(self) -> list[Anything]:
-        self.context.hook("on_predict_epoch_end")()
-        self.context.hook("on_predict_end")()
-        return self._predictions[0] if len(self._predictions) == 1 else list(self._predictions)
+    def result(self, results: Sequence[list[object]]) -> list[Anything]:
+        return results[0] if len(results) == 1 else list(results)
 
     @overload
     def run(self, model: PredictModule[B, Q], dataloaders: Iterable[B]) -> list[Q]: ...
     @overload
     def run(self, model: PredictModule[B, Q], dataloaders: Sequence[Iterable[B]]) -> list[list[Q]]: ...
     def run(self, model: PredictModule[B, Q], dataloaders: Iterable[Anything]) -> list[Anything]:
-        with open_run(self, Stage.PREDICT, model) as context, evaluating(model, context.config.inference_mode):
-            return super().run(model, dataloaders)
-
-    def teardown(self) -> None:
-        vars(self).pop("_loaders", None)
-        vars(self).pop("_predictions", None)
+        return super().run(model, dataloaders)

@@ -57,10 +57,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         return self._driver is None or self._driver.status is not BatchStatus.RUNNING
 
     def reset(self) -> None:
-        if self.restarting:
-            self.batch_progress.reset_on_restart()
-        else:
-            self.batch_progress.reset_on_run()
+        self.batch_progress.reset_on_run()
 
     def advance(self, *args: P.args, **kwargs: P.kwargs) -> None:
         completed = self.batch_progress.current.completed

@@ -1,0 +1,100 @@
+"""A loop over loaders, without training: what evaluation and prediction are."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Generic
+
+from typing_extensions import TypeVar
+
+from typedloops._core import DataLoaderProgress
+from typedloops.loops.config import BatchLimit, check_limit
+from typedloops.loops.context import InRun, open_run
+from typedloops.loops.kind import LoadersKind
+from typedloops.loops.loaders import as_loaders
+from typedloops.loops.modes import evaluating
+from typedloops.loops.step import LoaderPosition
+from typedloops.protocols.data import Loaders
+
+M = TypeVar("M")
+B = TypeVar("B")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
+    """A loop whose iterations are loaders; `T` is what one loader gives, `R` what all of them give.
+
+    Args:
+        limit_batches: How many batches of each loader at most; None is what the trainer says.
+    """
+
+    opens_run: ClassVar[bool] = True
+    state_fields: ClassVar[tuple[str, ...]] = ("dataloader_progress",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_results")
+
+    kind: ClassVar[LoadersKind]
+
+    _loaders: Sequence[Iterable[B]] = ()
+    _results: list[T]
+
+    def __init__(self, limit_batches: BatchLimit | None = None) -> None:
+        check_limit(f"{type(self).__name__}.limit_batches", limit_batches)
+        self.limit_batches = limit_batches
+        self.dataloader_progress = DataLoaderProgress()
+
+    @property
+    def limit(self) -> BatchLimit:
+        """How many batches of each loader at most: this loop's own limit, or the trainer's."""
+        return self.kind.limit(self.config) if self.limit_batches is None else self.limit_batches
+
+    @property
+    def done(self) -> bool:
+        return self.dataloader_progress.current.completed >= len(self._loaders)
+
+    def reset(self) -> None:
+        self.dataloader_progress.reset_on_run()
+
+    def on_run_start(self, model: M, dataloaders: Loaders[B]) -> None:
+        self._loaders = as_loaders(f"{self.kind.name} dataloaders", dataloaders)
+        self._results = []
+        self.context.hook(f"on_{self.kind.name}_start")()
+        self.context.hook(f"on_{self.kind.name}_epoch_start")()
+
+    def advance(self, model: M, dataloaders: Loaders[B]) -> None:
+        index = self.dataloader_progress.current.completed
+        self.dataloader_progress.increment_ready()
+        position = LoaderPosition(index, len(self._loaders), self.limit)
+        self._results.append(self.run_loader(model, self._loaders[index], position))
+        self.dataloader_progress.increment_completed()
+
+    def on_run_end(self) -> R:
+        result = self.result(self._results)
+        self.context.hook(f"on_{self.kind.name}_epoch_end")()
+        self.on_result(result)
+        self.context.hook(f"on_{self.kind.name}_end")()
+        return result
+
+    def run(self, model: M, dataloaders: Loaders[B]) -> R:
+        with (
+            open_run(self, self.kind.stage, model) as context,
+            evaluating(model, context.config.inference_mode),
+            context.log_to(context.logging_to),
+        ):
+            return super().run(model, dataloaders)
+
+    def teardown(self) -> None:
+        self._loaders = ()
+        self._results = []
+
+    @abstractmethod
+    def run_loader(self, model: M, loader: Iterable[B], position: LoaderPosition) -> T:
+        """Run the batches of one loader."""
+
+    @abstractmethod
+    def result(self, results: Sequence[T]) -> R:
+        """Make the output of what the loaders gave."""
+
+    def on_result(self, result: R) -> None:
+        """Called between the two last hooks."""
