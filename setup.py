@@ -14,8 +14,15 @@ import sys
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import BaseError
 
+NOT_BUILT = """
+******************************************************************************
+typedloops: the compiled core could not be built: {error}
+typedloops will run on its pure-Python core: the same behaviour, more time per step.
+For the compiled core, install a C compiler and the Python headers
+(Debian: apt-get install gcc python3-dev; macOS: xcode-select --install) and install again.
+******************************************************************************
+"""
 MODULES = ("progress", "hooks", "driver", "batches")
 
 
@@ -24,22 +31,18 @@ def switch(name: str) -> bool:
 
 
 class BuildOrDoWithout(build_ext):
-    """Builds the compiled core; without a working C compiler, says so and leaves it out."""
+    """Builds the compiled core; where that fails, says so and does without (the extensions are optional)."""
 
-    def run(self) -> None:
+    told = False
+
+    def build_extension(self, ext: Extension) -> None:
         try:
-            super().run()
-        except (BaseError, OSError) as error:
-            banner = "*" * 78
-            print(
-                f"{banner}\ntypedloops: the compiled core could not be built: {error}\n"
-                "typedloops will run on its pure-Python core: the same behaviour, more time per step.\n"
-                "For the compiled core, install a C compiler and the Python headers\n"
-                "(Debian: apt-get install gcc python3-dev; macOS: xcode-select --install) and install again.\n"
-                f"{banner}",
-                file=sys.stderr,
-            )
-            self.extensions = []
+            super().build_extension(ext)  # type: ignore[misc]  # setuptools leaves what it takes from distutils untyped
+        except Exception as error:
+            if not self.told:
+                self.told = True
+                print(NOT_BUILT.format(error=error), file=sys.stderr)
+            raise
 
 
 def extensions() -> list[Extension]:
@@ -47,7 +50,7 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    return cythonize(
+    built = cythonize(
         [
             Extension(
                 f"typedloops._core.compiled.{module}",
@@ -59,6 +62,9 @@ def extensions() -> list[Extension]:
         annotate=switch("ANNOTATE"),
         build_dir="build/cython",
     )
+    for extension in built:
+        extension.optional = True  # type: ignore[attr-defined]  # untyped, like all of distutils; cythonize drops it
+    return built
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildOrDoWithout})
