@@ -47,11 +47,11 @@ if TYPE_CHECKING:
     from typedloops.loops.fit import StepLoop as StepLoop
     from typedloops.loops.fit import TrainingBatchLoop as TrainingBatchLoop
     from typedloops.loops.fit import TrainingEpochLoop as TrainingEpochLoop
+    from typedloops.loops.fit.stopping import StopReason as StopReason
     from typedloops.loops.prediction import PredictionEpochLoop as PredictionEpochLoop
     from typedloops.loops.prediction import PredictionLoop as PredictionLoop
     from typedloops.loops.slot import Slot as Slot
     from typedloops.loops.slot import SlotList as SlotList
-    from typedloops.loops.stopping import StopReason as StopReason
     from typedloops.protocols import LoopProtocol as LoopProtocol
     from typedloops.protocols import Stage as Stage
     from typedloops.protocols import TrainerView as TrainerView
@@ -95,7 +95,7 @@ else:
         ),
         "loops.prediction": ("PredictionEpochLoop", "PredictionLoop"),
         "loops.slot": ("Slot", "SlotList"),
-        "loops.stopping": ("StopReason",),
+        "loops.fit.stopping": ("StopReason",),
         "protocols": ("LoopProtocol", "Stage", "TrainerView"),
         "trainer": ("Trainer",),
     }

@@ -15,7 +15,7 @@ from typing_extensions import Protocol, runtime_checkable
 from tests.modules import Batch, Classifier, batches
 from typedloops import Callback, Loop, OptimizerLoop, Trainer, TrainerView
 from typedloops.errors import ModuleError, OptimizerError
-from typedloops.loops.optimization import configure
+from typedloops.loops.fit.configure import configure
 
 
 class Configured(Classifier):
