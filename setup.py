@@ -37,7 +37,7 @@ class BuildOrDoWithout(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         try:
-            super().build_extension(ext)  # type: ignore[misc]  # setuptools leaves what it takes from distutils untyped
+            super().build_extension(ext)
         except Exception as error:
             if not self.told:
                 self.told = True
@@ -63,7 +63,7 @@ def extensions() -> list[Extension]:
         build_dir="build/cython",
     )
     for extension in built:
-        extension.optional = True  # type: ignore[attr-defined]  # untyped, like all of distutils; cythonize drops it
+        extension.optional = True  # set here: cythonize drops it
     return built
 
 

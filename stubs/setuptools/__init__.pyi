@@ -7,6 +7,7 @@ from setuptools.command.build_ext import build_ext
 class Extension:
     name: str
     sources: list[str]
+    optional: bool
     def __init__(self, name: str, sources: Sequence[str], *, extra_compile_args: Sequence[str] | None = None) -> None: ...
 
 def setup(*, ext_modules: Sequence[Extension], cmdclass: Mapping[str, type[build_ext]]) -> object: ...

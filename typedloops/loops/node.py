@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from typing_extensions import Self, get_protocol_members
+
+from typedloops._core.shapes import is_list_or_tuple
 from typedloops.errors import LoopTreeError, UnattachedLoopError
+from typedloops.loops.links import all_or_nothing
 from typedloops.loops.rebuild import rebuild
-from typedloops.loops.slot import BaseSlot
+from typedloops.loops.slot import BaseSlot, SlotList
 from typedloops.loops.tree import LoopTree
 from typedloops.protocols.loop import AnyLoop, LoopProtocol
 
@@ -81,6 +86,12 @@ class LoopNode:
         self._trainer = trainer
         self._root_name = name
 
+    def detach(self, trainer: TrainerView) -> None:
+        """Stop being a root of `trainer`; nothing happens when it is another's."""
+        if self._trainer is trainer:
+            self._trainer = None
+            self._root_name = ""
+
     @classmethod
     def slots(cls) -> dict[str, BaseSlot]:
         """The declared slots by name, those of base classes first."""
@@ -132,21 +143,17 @@ class LoopNode:
                 f"connecting this {type(loop).__name__} would make it its own descendant",
                 "Connect another loop: a tree has no cycles.",
             )
-        if isinstance(loop, LoopNode) and loop._parent is not None:
+        check_is_free(where, loop)
+        below = [node for _, node in loop.walk()] if isinstance(loop, LoopNode) else [loop]
+        if twice := next((node for node in below if any(same(node, other) for _, other in self.root.walk())), None):
             raise LoopTreeError(
                 where,
-                f"this {type(loop).__name__} is already connected as {loop.path!r} of a {type(loop.root).__name__}",
-                "A loop has one parent: build another, or `copy.deepcopy` it.",
-            )
-        if any(loop is other for _, other in self.root.walk()):
-            raise LoopTreeError(
-                where,
-                f"this {type(loop).__name__} is already in the tree",
+                f"this {type(twice).__name__} is already in the tree",
                 "A loop has one place: build another, or `copy.deepcopy` it.",
             )
         if isinstance(loop, LoopNode):
-            loop._parent = self
-            loop._slot = slot
+            loop._parent, loop._slot = self, slot
+            loop._trainer, loop._root_name = None, ""
 
     def release(self, loop: AnyLoop) -> None:
         """Stop being the parent of `loop`."""
@@ -163,9 +170,10 @@ class LoopNode:
     def _connect(self, loops: Mapping[str, object]) -> None:
         """Put each loop into the slot of its name; None leaves the slot as it is."""
         self._check_slot_names("connect", loops)
-        for name, loop in loops.items():
-            if loop is not None:
-                setattr(self, name, loop)
+        with all_or_nothing(self, *loops.values()):
+            for name, loop in loops.items():
+                if loop is not None:
+                    setattr(self, name, loop)
 
     def replace(self, **loops: AnyLoop | type[AnyLoop]) -> None:
         """Replace children by slot name.
@@ -179,16 +187,24 @@ class LoopNode:
                 child of the old loop has no slot in the new one.
         """
         self._check_slot_names("replace", loops)
-        for name, new in loops.items():
-            old: object = getattr(self, name)
-            if not isinstance(old, LoopNode):
-                setattr(self, name, new)
-                continue
-            where = f"{type(self).__name__}.{name}"
-            replacement = rebuild(where, old, new) if isinstance(new, type) else new
-            check_is_loop(where, replacement)
-            _move_children(where, old, replacement, overwrite=isinstance(new, type))
-            setattr(self, name, replacement)
+        with all_or_nothing(self, *loops.values()):
+            for name, new in loops.items():
+                self._replace_child(name, new)
+
+    def _replace_child(self, name: str, new: AnyLoop | type[AnyLoop]) -> None:
+        where = f"{type(self).__name__}.{name}"
+        if isinstance(self.slots()[name], SlotList):
+            raise LoopTreeError(where, "it is a list of loops", f"Assign the loop: {name}[0] = ...")
+        old: object = getattr(self, name)
+        replacement: object = new
+        if isinstance(new, type):
+            check_is_loop_class(where, new)
+            replacement = rebuild(where, old, new) if isinstance(old, LoopNode) else new()
+        check_is_loop(where, replacement)
+        if isinstance(old, LoopNode) and not same(old, replacement):
+            check_is_free(where, replacement)
+            _move_children(where, old, cast("AnyLoop", replacement), overwrite=isinstance(new, type))
+        setattr(self, name, replacement)
 
     def _check_slot_names(self, method: str, loops: Mapping[str, object]) -> None:
         if unknown := sorted(loops.keys() - self.slots().keys()):
@@ -206,6 +222,16 @@ class LoopNode:
     def __getstate__(self) -> dict[str, object]:
         transient = {name for kind in type(self).__mro__ for name in vars(kind).get("transient_fields", ())}
         return {name: value for name, value in vars(self).items() if name not in transient}
+
+    def __copy__(self) -> Self:
+        """A copy that shares everything but its children, which have one parent and so are copied too."""
+        twin = type(self).__new__(type(self))
+        state = self.__getstate__()
+        for name in state.keys() & self.slots().keys():
+            children = state[name]
+            state[name] = [copy.copy(c) for c in children] if is_list_or_tuple(children) else copy.copy(children)
+        twin.__setstate__(state)
+        return twin
 
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
@@ -229,6 +255,26 @@ def check_is_loop(where: str, loop: object) -> None:
         raise LoopTreeError(
             where,
             f"it needs a loop, got {type(loop).__name__}",
+            "A loop has `done`, `reset`, `advance` and `run`: subclass typedloops.Loop.",
+        )
+
+
+def check_is_free(where: str, loop: object) -> None:
+    """Raise `LoopTreeError` if `loop` has a parent."""
+    if isinstance(loop, LoopNode) and loop._parent is not None:  # pyright: ignore[reportPrivateUsage]
+        raise LoopTreeError(
+            where,
+            f"this {type(loop).__name__} is already connected as {loop.path!r} of a {type(loop.root).__name__}",
+            "A loop has one parent: build another, or `copy.deepcopy` it.",
+        )
+
+
+def check_is_loop_class(where: str, kind: type[object]) -> None:
+    """Raise `LoopTreeError` unless instances of `kind` have the shape of a loop."""
+    if not all(hasattr(kind, name) for name in get_protocol_members(LoopProtocol)):
+        raise LoopTreeError(
+            where,
+            f"it needs a loop, and {kind.__name__} is no class of loops",
             "A loop has `done`, `reset`, `advance` and `run`: subclass typedloops.Loop.",
         )
 

@@ -42,7 +42,7 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
     def __init__(self, limit_batches: BatchLimit | None = None) -> None:
         check_limit(f"{type(self).__name__}.limit_batches", limit_batches)
         self.limit_batches = limit_batches
-        self.dataloader_progress = DataLoaderProgress()
+        self.dataloader_progress: DataLoaderProgress = DataLoaderProgress()
 
     @property
     def limit(self) -> BatchLimit:

@@ -22,7 +22,7 @@ class Rebuildable(SlotOwner, Protocol):
 def rebuild(where: str, old: Rebuildable, new_class: type[L]) -> L:
     """A `new_class` whose `__init__` is given the attributes of `old` with its parameters' names.
 
-    A child that `__init__` insists on is taken from `old`; the others stay there.
+    A child that `__init__` insists on is taken from `old`, for good; the others stay there.
 
     Raises:
         LoopTreeError: A parameter has no default and `old` no attribute of that name.
@@ -46,10 +46,6 @@ def rebuild(where: str, old: Rebuildable, new_class: type[L]) -> L:
             f"the old loop has no value for {', '.join(missing)} of {new_class.__name__}.__init__",
             f"Build it yourself and give the loop: replace(...={new_class.__name__}(...)).",
         )
-    taken = {name: slots[name].take(old) for name in values.keys() & slots.keys()}
-    try:
-        return new_class(**values)
-    except Exception:
-        for name, children in taken.items():
-            slots[name].put(old, children)
-        raise
+    for name in values.keys() & slots.keys():
+        slots[name].take(old)
+    return new_class(**values)

@@ -125,9 +125,12 @@ class SlotList(BaseSlot, Generic[L]):
     def __set__(self, owner: SlotOwner, children: Iterable[L]) -> None:
         children = list(children)
         loops: LoopList[L] = LoopList(owner, self.name)
-        loops.clear()
-        for child in children:
-            loops.append(child)
+        before = list(loops)
+        try:
+            loops.refill(children)
+        except LoopTreeError:
+            loops.refill(before)
+            raise
 
     def contents(self, owner: SlotOwner) -> Iterator[tuple[str, AnyLoop]]:
         loops: LoopList[AnyLoop] = LoopList(owner, self.name)
@@ -168,6 +171,12 @@ class LoopList(Generic[L]):
     def append(self, loop: L) -> None:
         self._owner.adopt(self._name, cast("AnyLoop", loop))
         self._loops.append(loop)
+
+    def refill(self, loops: Iterable[L]) -> None:
+        """Have these loops and no others."""
+        self.clear()
+        for loop in loops:
+            self.append(loop)
 
     def clear(self) -> None:
         while self._loops:

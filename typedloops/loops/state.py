@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from typing import ClassVar, TypeAlias, TypeGuard, cast
 
 from typing_extensions import Protocol, runtime_checkable
@@ -36,16 +37,31 @@ def collect_state(root: SavableLoop) -> dict[str, object]:
 
 
 def load_state(root: SavableLoop, state: Mapping[str, object]) -> None:
-    saved = _states_by_path(root, state)
-    before = {path: _state_of(path, loop) for path, loop in _nodes(root)}
-    try:
-        _load(root, saved)
-    except Exception:
-        _load(root, before)
-        raise
+    states = _states_by_path(root, state)
+    with ExitStack() as undo:
+        for path, loop in _nodes(root):
+            undo.callback(_undoing(path, loop))
+            _load(path, loop, states[path])
+        undo.pop_all()
     for _, loop in _nodes(root):
         if isinstance(loop, SavableLoop):
             loop.restarting = True
+
+
+def _undoing(path: str, loop: AnyLoop) -> Callable[[], None]:
+    """What gives `loop` back what it has now: the very values of its fields."""
+    state = _state_of(path, loop)
+    fields = fields_of(type(loop)) if isinstance(loop, SavableLoop) else ()
+    plain = {name: getattr(loop, name) for name in fields if not isinstance(getattr(loop, name), Stateful)}
+
+    def undo() -> None:
+        # The error that is on its way is the one to tell, not that of a loop that cannot go back.
+        with suppress(Exception):
+            _load(path, loop, state)
+        for name, value in plain.items():
+            setattr(loop, name, value)
+
+    return undo
 
 
 def _nodes(root: SavableLoop) -> Iterator[tuple[str, AnyLoop]]:
@@ -55,7 +71,7 @@ def _nodes(root: SavableLoop) -> Iterator[tuple[str, AnyLoop]]:
 def _state_of(path: str, loop: AnyLoop) -> dict[str, object]:
     if isinstance(loop, SavableLoop):
         fields = {name: _saved_value(path, loop, name) for name in fields_of(type(loop))}
-        return {"fields": fields, "custom": loop.on_save_checkpoint()}
+        return {"fields": fields, "custom": copy.deepcopy(loop.on_save_checkpoint())}
     return {"own": dict(loop.state_dict())} if isinstance(loop, Stateful) else {}
 
 
@@ -125,15 +141,13 @@ def _check_parts(path: str, loop: AnyLoop, state: Mapping[str, object]) -> None:
         _same_keys(where, "parts", state.keys(), {"own"} if isinstance(loop, Stateful) else set())
 
 
-def _load(root: SavableLoop, states: Mapping[str, Mapping[str, object]]) -> None:
-    for path, loop in _nodes(root):
-        state = states[path]
-        if isinstance(loop, SavableLoop):
-            for name, value in _mapping(path, state["fields"]).items():
-                _load_field(loop, name, value)
-            loop.on_load_checkpoint(copy.deepcopy(_mapping(path, state["custom"])))
-        elif isinstance(loop, Stateful):
-            loop.load_state_dict(_mapping(path, state["own"]))
+def _load(path: str, loop: AnyLoop, state: Mapping[str, object]) -> None:
+    if isinstance(loop, SavableLoop):
+        for name, value in _mapping(path, state["fields"]).items():
+            _load_field(loop, name, value)
+        loop.on_load_checkpoint(copy.deepcopy(_mapping(path, state["custom"])))
+    elif isinstance(loop, Stateful):
+        loop.load_state_dict(_mapping(path, state["own"]))
 
 
 def _load_field(loop: SavableLoop, name: str, value: object) -> None:

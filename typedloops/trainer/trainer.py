@@ -123,7 +123,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
 
     @fit_loop.setter
     def fit_loop(self, loop: FL) -> None:
-        self._attach("fit_loop", loop)
+        self._attach("fit_loop", loop, before=self._fit_loop)
         self._fit_loop = loop
 
     @property
@@ -133,7 +133,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
 
     @validate_loop.setter
     def validate_loop(self, loop: VL) -> None:
-        self._attach("validate_loop", loop)
+        self._attach("validate_loop", loop, before=self._validate_loop)
         self._validate_loop = loop
 
     @property
@@ -143,7 +143,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
 
     @test_loop.setter
     def test_loop(self, loop: TL) -> None:
-        self._attach("test_loop", loop)
+        self._attach("test_loop", loop, before=self._test_loop)
         self._test_loop = loop
 
     @property
@@ -153,7 +153,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
 
     @predict_loop.setter
     def predict_loop(self, loop: PL) -> None:
-        self._attach("predict_loop", loop)
+        self._attach("predict_loop", loop, before=self._predict_loop)
         self._predict_loop = loop
 
     def with_fit_loop(self, fit_loop: L) -> Trainer[L, VL, TL, PL]:
@@ -309,8 +309,10 @@ class Trainer(Generic[FL, VL, TL, PL]):
             raise MisuseError(f"trainer.{what}", "nothing is running", "Use it from a hook, a step or a loop of a run.")
         return self._runs[-1]
 
-    def _attach(self, name: str, loop: object) -> None:
+    def _attach(self, name: str, loop: object, before: object = None) -> None:
         check_is_loop(f"trainer.{name}", loop)
+        if isinstance(before, LoopNode):
+            before.detach(self)
         if isinstance(loop, LoopNode):
             loop.attach(self, name)
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
-
 from typing_extensions import Protocol, runtime_checkable
 
 from tests.modules import Batch, Classifier, batches

@@ -119,13 +119,12 @@ cdef class BatchDriver:
         self.upcoming = NOTHING
         self.ended = False
         self.last_output = None
-        self.status = LIMIT if self.index == self.limit else RUNNING
+        self.status = LIMIT if 0 <= self.limit <= self.index else RUNNING
 
     def run(self, long long count=-1):
         cdef BatchProgress progress = self.progress
-        # A BatchProgress holds Processed trackers only: its constructor sees to that.
-        cdef Processed total = <Processed>progress.total
-        cdef Processed current = <Processed>progress.current
+        cdef Processed total = <Processed?>progress.total
+        cdef Processed current = <Processed?>progress.current
         cdef object batches = self.batches
         cdef object step = self.step
         cdef object transform = self.transform
@@ -135,7 +134,7 @@ cdef class BatchDriver:
         cdef object after_step = self.after_step
         cdef tuple before = self.before
         cdef tuple after = self.after
-        cdef long long last = self.length if self.limit < 0 or 0 <= self.length < self.limit else self.limit
+        cdef long long last = self.limit if 0 <= self.limit < self.length else self.length
         cdef int stage = FETCH
         cdef object batch, batch_idx, output
         cdef object listener = None

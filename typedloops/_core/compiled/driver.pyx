@@ -39,15 +39,14 @@ def run_loop(loop, base, /, *args, **kwargs):
 
 cdef int iterate(object loop, object cls, tuple args, dict kwargs, object base) except -1:
     cdef object done = None
-    cdef object start = None if cls.on_advance_start is base.on_advance_start else loop.on_advance_start
+    cdef object start = unless_from(base.on_advance_start, loop.on_advance_start)
     cdef object advance = loop.advance
-    cdef object end = None if cls.on_advance_end is base.on_advance_end else loop.on_advance_end
+    cdef object end = unless_from(base.on_advance_end, loop.on_advance_end)
     cdef Py_ssize_t inputs = -1 if kwargs else len(args)
     cdef object first = args[0] if inputs > 0 else None
     cdef object second = args[1] if inputs > 1 else None
     cdef object third = args[2] if inputs > 2 else None
     cdef bint in_iteration = False
-    cdef bint restarting = True
     # A property's getter is called without the descriptor machinery in between.
     if type(cls.done) is property:
         done = cls.done.fget
@@ -71,9 +70,13 @@ cdef int iterate(object loop, object cls, tuple args, dict kwargs, object base) 
                 advance(*args, **kwargs)
             if end is not None:
                 end()
-            if restarting:
-                loop.restarting = restarting = False
+            loop.restarting = False
     except StopIteration:
         if not in_iteration:
             raise
     return 0
+
+
+cdef object unless_from(object placeholder, object method):
+    """`method`, or None when it is the base's, which does nothing."""
+    return None if getattr(method, "__func__", None) is placeholder else method

@@ -106,3 +106,10 @@ class SchedulerProgress(Progress[ReadyCompleted]):
     """The steps of a learning-rate scheduler."""
 
     def __init__(self, total: ReadyCompleted | None = None, current: ReadyCompleted | None = None) -> None: ...
+def restored(
+    cls: type[Progress[ReadyCompleted]],
+    total: ReadyCompleted,
+    current: ReadyCompleted,
+    is_last_batch: bool | None = None,
+) -> Progress[ReadyCompleted]:
+    """What a pickle or a copy of a progress is built with, past any `__init__` of a subclass."""

@@ -115,8 +115,9 @@ cdef class Progress:
 
     def load_state_dict(self, state_dict):
         total, current = total_and_current(type(self).__name__, type(self.total), state_dict)
-        self.total = total
-        self.current = current
+        # In place: whoever counts with these trackers goes on counting with them.
+        self.total.load_state_dict(total.state_dict())
+        self.current.load_state_dict(current.state_dict())
 
     def __eq__(self, value, /):
         if type(value) is not type(self):
@@ -127,7 +128,7 @@ cdef class Progress:
         return f"{type(self).__name__}(total={self.total!r}, current={self.current!r})"
 
     def __reduce__(self):
-        return type(self), (self.total, self.current)
+        return restored, (type(self), self.total, self.current), getattr(self, "__dict__", None)
 
 
 cdef class BatchProgress(Progress):
@@ -156,13 +157,13 @@ cdef class BatchProgress(Progress):
     def __eq__(self, value, /):
         if type(value) is not type(self):
             return NotImplemented
-        return self.state_dict() == value.state_dict()
+        return self.total == value.total and self.current == value.current and self.is_last_batch == value.is_last_batch
 
     def __repr__(self):
         return f"{type(self).__name__}(total={self.total!r}, current={self.current!r}, is_last_batch={self.is_last_batch})"
 
     def __reduce__(self):
-        return type(self), (self.total, self.current, self.is_last_batch)
+        return restored, (type(self), self.total, self.current, self.is_last_batch), getattr(self, "__dict__", None)
 
 
 cdef class DataLoaderProgress(Progress):
@@ -171,3 +172,13 @@ cdef class DataLoaderProgress(Progress):
 
 cdef class SchedulerProgress(Progress):
     default_tracker = ReadyCompleted
+
+
+def restored(cls, total, current, is_last_batch=None):
+    """What a pickle or a copy of a progress is built with, past any `__init__` of a subclass."""
+    progress = cls.__new__(cls)
+    (<Progress?>progress).total = total
+    (<Progress?>progress).current = current
+    if is_last_batch is not None:
+        progress.is_last_batch = is_last_batch
+    return progress

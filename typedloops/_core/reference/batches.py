@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 
 from typedloops._core.batch_errors import none_batch
 from typedloops._core.calls import AnyCallable
-from typedloops._core.escape import call
+from typedloops._core.escape import call, escaped_from
 from typedloops._core.reference.hooks import StopFlag
 from typedloops._core.reference.progress import BatchProgress, Progress, ReadyCompleted
 from typedloops._core.status import BatchStatus
@@ -68,7 +68,13 @@ class OptimizerStep(Generic[B, O]):
         self._before_optimizer_step = before_optimizer_step
 
     def __call__(self, batch: B, batch_idx: int) -> O:
-        output = call(self.__wrapped__, batch, batch_idx)
+        try:
+            return self._take(batch, batch_idx)
+        except StopIteration as stop:
+            raise escaped_from(self.__wrapped__) from stop
+
+    def _take(self, batch: B, batch_idx: int) -> O:
+        output = self.__wrapped__(batch, batch_idx)
         if output is None:
             return output
         loss = self._loss_of(output)
@@ -175,9 +181,10 @@ class BatchDriver(Generic[B, O]):
         self._index = progress.current.ready
         self._upcoming: B | Nothing = NOTHING
         self._ended = False
-        self._last = min((n for n in (length, limit) if n is not None), default=-1)
+        self._last = -1 if length is None else length if limit is None else min(length, limit)
         self.last_output: O | None = None
-        self.status = BatchStatus.LIMIT if self._index == limit else BatchStatus.RUNNING
+        reached = limit is not None and limit <= self._index
+        self.status = BatchStatus.LIMIT if reached else BatchStatus.RUNNING
 
     def run(self, count: int = -1) -> BatchStatus:
         """Drive `count` batches (all, when negative), fewer when something ends the epoch."""

@@ -65,7 +65,7 @@ def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwa
         raise escaped_from(_Property(loop, current) if isinstance(current, str) else current) from stop
 
 
-def _iterate(loop: DrivenLoop[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+def _iterate(loop: DrivenLoop[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
     on_advance_start, advance, on_advance_end = loop.on_advance_start, loop.advance, loop.on_advance_end
     while not loop.done:
         try:

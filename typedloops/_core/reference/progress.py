@@ -29,8 +29,8 @@ class ReadyCompleted:
     """Counts what only begins and ends: `ready` and `completed`."""
 
     fields: ClassVar[tuple[str, ...]] = ("ready", "completed")
-    ready: int
-    completed: int
+    ready: int = 0
+    completed: int = 0
 
     def __init__(self, ready: int = 0, completed: int = 0) -> None:
         self._assign({"ready": ready, "completed": completed})
@@ -77,7 +77,7 @@ class Started(ReadyCompleted):
     """Adds `started`: the hooks before it have run."""
 
     fields: ClassVar[tuple[str, ...]] = ("ready", "started", "completed")
-    started: int
+    started: int = 0
 
     def __init__(self, ready: int = 0, started: int = 0, completed: int = 0) -> None:
         self._assign({"ready": ready, "started": started, "completed": completed})
@@ -87,7 +87,7 @@ class Processed(Started):
     """Adds `processed`: the work is done, the hooks after it have not run yet."""
 
     fields: ClassVar[tuple[str, ...]] = ("ready", "started", "processed", "completed")
-    processed: int
+    processed: int = 0
 
     def __init__(self, ready: int = 0, started: int = 0, processed: int = 0, completed: int = 0) -> None:
         self._assign({"ready": ready, "started": started, "processed": processed, "completed": completed})
@@ -166,12 +166,15 @@ class Progress:
         Raises:
             StateError: A key is unknown or missing, or a value is not a count.
         """
-        self._set(*total_and_current(type(self).__name__, type(self.total), state_dict))
+        total, current = total_and_current(type(self).__name__, type(self.total), state_dict)
+        # In place: whoever counts with these trackers goes on counting with them.
+        self.total.load_state_dict(total.state_dict())
+        self.current.load_state_dict(current.state_dict())
 
     def __eq__(self, value: object, /) -> bool:
         if type(value) is not type(self):
             return NotImplemented
-        return self.state_dict() == value.state_dict()
+        return self.total == value.total and self.current == value.current
 
     # Mutable, and compared by value.
     __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
@@ -186,6 +189,7 @@ class BatchProgress(Progress):
     # As `Progress[Processed]` has them.
     total: Processed  # pyright: ignore[reportIncompatibleVariableOverride]
     current: Processed  # pyright: ignore[reportIncompatibleVariableOverride]
+    is_last_batch: bool = False
 
     def __init__(  # pyright: ignore[reportInconsistentConstructor]
         self, total: Processed | None = None, current: Processed | None = None, is_last_batch: bool = False
@@ -210,6 +214,9 @@ class BatchProgress(Progress):
         trackers, is_last_batch = without_last_batch(type(self).__name__, state_dict)
         super().load_state_dict(trackers)
         self.is_last_batch = is_last_batch
+
+    def __eq__(self, value: object, /) -> bool:
+        return super().__eq__(value) and isinstance(value, BatchProgress) and self.is_last_batch == value.is_last_batch
 
     def __repr__(self) -> str:
         return super().__repr__()[:-1] + f", is_last_batch={self.is_last_batch})"

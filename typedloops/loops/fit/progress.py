@@ -43,8 +43,10 @@ class OptimizerProgress:
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
         parts = check_keys(type(self).__name__, ("step", "zero_grad"), state_dict)
-        self.step.load_state_dict(_as_mapping("step", parts["step"]))
-        self.zero_grad.load_state_dict(_as_mapping("zero_grad", parts["zero_grad"]))
+        step, zero_grad = _steps(), _zero_grads()
+        step.load_state_dict(_as_mapping("step", parts["step"]))
+        zero_grad.load_state_dict(_as_mapping("zero_grad", parts["zero_grad"]))
+        self.step, self.zero_grad = step, zero_grad
 
 
 @dataclass

@@ -1,3 +1,0 @@
-"""What `setup.py` uses of setuptools, which ships no `py.typed`.  Can go when it does."""
-
-class BaseError(Exception): ...

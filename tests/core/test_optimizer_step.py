@@ -1,0 +1,231 @@
+"""`OptimizerStep`: the order of automatic optimization, its counters and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.core.cores import Core
+from typedloops._core.calls import AnyCallable
+from typedloops._core.status import BatchStatus
+from typedloops.errors import EscapedStopIteration
+
+if TYPE_CHECKING:
+    from typedloops._core.compiled.batches import OptimizerStep
+    from typedloops._core.compiled.progress import Progress, ReadyCompleted, Started
+
+HOOKS = ("before_zero_grad", "before_backward", "after_backward", "before_optimizer_step")
+
+
+class Bench:
+    """Everything around a step: the module, the loss and the optimizer.
+
+    It writes down what is called and what has been counted by then, and raises `faults`.
+    """
+
+    def __init__(self, core: Core, faults: Mapping[str, Exception] | None = None) -> None:
+        self.core = core
+        self.faults = faults or {}
+        self.seen: list[str] = []
+        self.heard: dict[str, tuple[object, ...]] = {}
+        self.output: Bench | None = self
+        self.zero_grads: Progress[Started] = core.Progress(core.Started())
+        self.steps: Progress[ReadyCompleted] = core.Progress(core.ReadyCompleted())
+
+    def note(self, name: str) -> None:
+        counted = (*self.zero_grads.current.state_dict().values(), *self.steps.current.state_dict().values())
+        self.seen.append(f"{name} {counted}")
+        if name in self.faults:
+            raise self.faults[name]
+
+    def training_step(self, batch: str, batch_idx: int) -> Bench | None:
+        self.heard["training_step"] = (batch, batch_idx)
+        self.note("training_step")
+        return self.output
+
+    def loss_of(self, output: Bench | None) -> Bench:
+        assert output is self
+        self.note("loss_of")
+        return self
+
+    def zero_grad(self) -> None:
+        self.note("zero_grad")
+
+    def backward(self) -> None:
+        self.note("backward")
+
+    def explain(self, loss: Bench, error: RuntimeError) -> None:
+        assert loss is self
+        self.note("explain")
+
+    def step(self) -> None:
+        self.note("step")
+
+    def hook(self, name: str) -> AnyCallable:
+        def listener(*args: object) -> None:
+            self.heard[name] = args
+            self.note(name)
+
+        return listener
+
+    def make(self, hooks: Mapping[str, AnyCallable | None] | None = None) -> OptimizerStep[str, Bench | None]:
+        hooks = {name: self.hook(name) for name in HOOKS} if hooks is None else hooks
+        return self.core.OptimizerStep(
+            self.training_step,
+            self,
+            self.zero_grads,
+            self.steps,
+            loss_of=self.loss_of,
+            explain=self.explain,
+            before_zero_grad=hooks.get("before_zero_grad"),
+            before_backward=hooks.get("before_backward"),
+            after_backward=hooks.get("after_backward"),
+            before_optimizer_step=hooks.get("before_optimizer_step"),
+        )
+
+    @property
+    def called(self) -> list[str]:
+        return [name.partition(" ")[0] for name in self.seen]
+
+
+def test_the_step_calls_everything_in_order_and_counts_on_the_way(core: Core) -> None:
+    bench = Bench(core)
+    assert bench.make()("batch", 7) is bench
+    assert bench.seen == [
+        # The zero_grads ready, started and completed, and the steps ready and completed, by then.
+        "training_step (0, 0, 0, 0, 0)",
+        "loss_of (0, 0, 0, 0, 0)",
+        "before_zero_grad (1, 0, 0, 0, 0)",
+        "zero_grad (1, 1, 0, 0, 0)",
+        "before_backward (1, 1, 1, 0, 0)",
+        "backward (1, 1, 1, 0, 0)",
+        "after_backward (1, 1, 1, 0, 0)",
+        "before_optimizer_step (1, 1, 1, 0, 0)",
+        "step (1, 1, 1, 1, 0)",
+    ]
+    assert bench.steps.total == bench.steps.current == core.ReadyCompleted(1, 1)
+    assert bench.zero_grads.total == bench.zero_grads.current == core.Started(1, 1, 1)
+
+
+def test_everybody_is_given_what_it_is_about(core: Core) -> None:
+    bench = Bench(core)
+    bench.make()("batch", 7)
+    assert bench.heard == {
+        "training_step": ("batch", 7),
+        "before_zero_grad": (bench,),
+        "before_backward": (bench,),
+        "after_backward": (),
+        "before_optimizer_step": (bench,),
+    }
+
+
+@pytest.mark.parametrize("kind", ["none", "no listeners"])
+def test_an_event_without_listeners_is_left_out(core: Core, kind: str) -> None:
+    bench = Bench(core)
+    bench.make({name: core.Hook(name, []) for name in HOOKS} if kind == "no listeners" else {})("batch", 0)
+    assert bench.called == ["training_step", "loss_of", "zero_grad", "backward", "step"]
+
+
+def test_an_output_of_none_skips_the_optimization(core: Core) -> None:
+    bench = Bench(core)
+    bench.output = None
+    assert bench.make()("batch", 0) is None
+    assert bench.called == ["training_step"]
+    assert bench.zero_grads == core.Progress(core.Started())
+
+
+def test_the_counters_add_up_over_the_steps(core: Core) -> None:
+    bench = Bench(core)
+    step = bench.make()
+    for batch_idx in range(3):
+        step("batch", batch_idx)
+    assert bench.steps.total == core.ReadyCompleted(3, 3)
+    assert bench.zero_grads.total == core.Started(3, 3, 3)
+
+
+def test_the_step_says_what_it_wraps(core: Core) -> None:
+    bench = Bench(core)
+    assert bench.make().__wrapped__ == bench.training_step
+
+
+@pytest.mark.parametrize("place", ["training_step", "loss_of", *HOOKS, "zero_grad", "backward", "step"])
+def test_an_error_comes_through_and_nothing_more_is_done(core: Core, place: str) -> None:
+    error = KeyError(place)
+    bench = Bench(core, {place: error})
+    with pytest.raises(KeyError) as raised:
+        bench.make()("batch", 0)
+    assert raised.value is error
+    assert bench.called[-1] == place
+
+
+def test_a_loss_that_cannot_be_differentiated_may_be_explained(core: Core) -> None:
+    error, better = RuntimeError("no grad"), ValueError("detached")
+    bench = Bench(core, {"backward": error, "explain": better})
+    with pytest.raises(ValueError, match="detached"):
+        bench.make()("batch", 0)
+
+
+def test_without_an_explanation_the_error_of_the_loss_stands(core: Core) -> None:
+    error = RuntimeError("no grad")
+    bench = Bench(core, {"backward": error})
+    with pytest.raises(RuntimeError) as raised:
+        bench.make()("batch", 0)
+    assert raised.value is error
+    assert bench.called[-2:] == ["backward", "explain"]
+    assert bench.steps.total == core.ReadyCompleted()
+
+
+def test_only_the_loss_is_explained(core: Core) -> None:
+    bench = Bench(core, {"step": RuntimeError("out of memory")})
+    with pytest.raises(RuntimeError, match="out of memory"):
+        bench.make()("batch", 0)
+    assert "explain" not in bench.called
+
+
+def test_stop_iteration_out_of_the_training_step_names_it(core: Core) -> None:
+    bench = Bench(core, {"training_step": StopIteration()})
+    with pytest.raises(EscapedStopIteration, match=r"^Bench\.training_step: StopIteration escaped from it"):
+        bench.make()("batch", 0)
+
+
+PLACES = ("training_step", "loss_of", *HOOKS, "zero_grad", "backward", "step")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_stop_iteration_leaves_a_step(core: Core, request: pytest.FixtureRequest, place: str) -> None:
+    with pytest.raises(EscapedStopIteration):
+        Bench(core, {place: StopIteration()}).make()("batch", 0)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_stop_iteration_of_a_step_ends_an_epoch(core: Core, place: str) -> None:
+    step = Bench(core, {place: StopIteration()}).make()
+    driver = core.BatchDriver(["a", "b"], step, core.BatchProgress(), core.StopFlag(), source="loader")
+    with pytest.raises(EscapedStopIteration):
+        driver.run()
+
+
+def test_a_driver_runs_it_for_every_batch(core: Core) -> None:
+    bench, progress = Bench(core), core.BatchProgress()
+    driver = core.BatchDriver(["a", "b"], bench.make(), progress, core.StopFlag(), source="loader")
+    assert driver.run() is BatchStatus.EXHAUSTED
+    assert driver.last_output is bench
+    assert bench.heard["training_step"] == ("b", 1)
+    assert bench.steps.total == core.ReadyCompleted(2, 2)
+
+
+def test_counters_loaded_after_the_step_was_made_go_on(core: Core, request: pytest.FixtureRequest) -> None:
+    bench = Bench(core)
+    step = bench.make()
+    bench.steps.load_state_dict(core.Progress(core.ReadyCompleted(8, 8)).state_dict())
+    step("batch", 0)
+    assert bench.steps.total == core.ReadyCompleted(9, 9)
+
+
+def test_steps_cannot_be_counted_where_zero_grads_are_to_be_started(core: Core) -> None:
+    bench = Bench(core)
+    bench.zero_grads = core.Progress(core.ReadyCompleted())  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        bench.make()("batch", 0)
