@@ -557,7 +557,7 @@ class Returning(Loop[[], object]):
 
 RESULTS: dict[str, Callable[[int], object]] = {
     "tensor": lambda run: torch.tensor([1.0, run]),
-    "tensor with a gradient": lambda run: (torch.ones(2, requires_grad=True) * run),
+    "tensor with a gradient": lambda run: torch.ones(2, requires_grad=True) * run,
     "array": lambda run: np.array([run]),
     "object": lambda run: Knot(run),
     "nested": lambda run: {"a": [(1, {2: Knot(run)})]},

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from typedloops.callbacks import ModuleHooks as ModuleHooks
     from typedloops.data import BatchLoader as BatchLoader
     from typedloops.loops.base import Loop as Loop
+    from typedloops.loops.base import Slot as Slot
+    from typedloops.loops.base import SlotList as SlotList
     from typedloops.loops.evaluation import EvaluationEpochLoop as EvaluationEpochLoop
     from typedloops.loops.evaluation import EvaluationLoop as EvaluationLoop
     from typedloops.loops.evaluation import EvaluationResult as EvaluationResult
@@ -50,8 +52,6 @@ if TYPE_CHECKING:
     from typedloops.loops.fit.stopping import StopReason as StopReason
     from typedloops.loops.prediction import PredictionEpochLoop as PredictionEpochLoop
     from typedloops.loops.prediction import PredictionLoop as PredictionLoop
-    from typedloops.loops.slot import Slot as Slot
-    from typedloops.loops.slot import SlotList as SlotList
     from typedloops.protocols import LoopProtocol as LoopProtocol
     from typedloops.protocols import Stage as Stage
     from typedloops.protocols import TrainerView as TrainerView
@@ -71,7 +71,7 @@ else:
         ),
         "callbacks": ("Callback", "ModuleHooks"),
         "data": ("BatchLoader",),
-        "loops.base": ("Loop",),
+        "loops.base": ("Loop", "Slot", "SlotList"),
         "loops.evaluation": (
             "EvaluationEpochLoop",
             "EvaluationLoop",
@@ -94,7 +94,6 @@ else:
             "TrainingEpochLoop",
         ),
         "loops.prediction": ("PredictionEpochLoop", "PredictionLoop"),
-        "loops.slot": ("Slot", "SlotList"),
         "loops.fit.stopping": ("StopReason",),
         "protocols": ("LoopProtocol", "Stage", "TrainerView"),
         "trainer": ("Trainer",),

@@ -25,8 +25,8 @@ from typing_extensions import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import LoopTreeError, UnattachedLoopError
-from typedloops.loops.base import Loop
-from typedloops.loops.node import LoopNode
+from typedloops.loops.base.loop import Loop
+from typedloops.loops.base.node import LoopNode
 from typedloops.protocols.loop import AnyLoop, LoopProtocol
 from typedloops.protocols.state import Stateful
 

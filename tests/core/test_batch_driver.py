@@ -476,7 +476,7 @@ except TypeError:
 """
 
 
-def test_a_progress_that_cannot_count_batches_is_refused(core: Core, request: pytest.FixtureRequest) -> None:
+def test_a_progress_that_cannot_count_batches_is_refused(core: Core) -> None:
     # In a process of its own, which the bug may crash.
     told = subprocess.run(
         [sys.executable, "-c", UNFINISHED.format(core=core.name)], capture_output=True, text=True, check=False
@@ -493,7 +493,7 @@ def test_counters_that_are_loaded_between_two_batches_go_on(core: Core) -> None:
     assert progress.total == core.Processed(9, 9, 9, 9)
 
 
-def test_counters_that_are_loaded_during_a_batch_go_on(core: Core, request: pytest.FixtureRequest) -> None:
+def test_counters_that_are_loaded_during_a_batch_go_on(core: Core) -> None:
     progress = core.BatchProgress()
     saved = core.BatchProgress(core.Processed(8, 8, 8, 8), core.Processed(1, 1, 1, 1)).state_dict()
     driver = core.BatchDriver(

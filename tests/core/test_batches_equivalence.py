@@ -38,6 +38,7 @@ class Epoch:
         absent: The stages that there are not.
         faults: What goes wrong.
         stops: A place and which of its calls requests the stop.
+        reloads: A place and at which of its calls other counters are loaded.
         answers: What the gate answers, call by call.
         outputs: What the step returns, call by call, and then again.
         max_steps: How many steps to take at most; every step takes `stride` of them.
@@ -53,6 +54,7 @@ class Epoch:
     absent: frozenset[str]
     faults: tuple[Fault, ...]
     stops: tuple[str, int] | None
+    reloads: tuple[str, int] | None
     answers: tuple[object, ...]
     outputs: tuple[int | None, ...]
     max_steps: int | None
@@ -70,6 +72,7 @@ PLAIN = Epoch(
     absent=frozenset(),
     faults=(),
     stops=None,
+    reloads=None,
     answers=(None,),
     outputs=(1,),
     max_steps=None,
@@ -99,6 +102,7 @@ def epochs() -> st.SearchStrategy[Epoch]:
         absent=st.frozensets(st.sampled_from(absent)),
         faults=st.just(()) | st.lists(fault, min_size=1, max_size=3).map(tuple),
         stops=mostly(st.none(), st.tuples(st.sampled_from(PLACES), st.integers(0, 3))),
+        reloads=mostly(st.none(), st.tuples(st.sampled_from(PLACES), st.integers(0, 3))),
         answers=mostly(st.just((None,)), st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=3).map(tuple)),
         outputs=mostly(st.just((1,)), st.lists(st.none() | st.integers(0, 9), min_size=1, max_size=3).map(tuple)),
         max_steps=mostly(st.none(), st.integers(0, 6)),
@@ -122,6 +126,8 @@ class Bench:
         self.steps = core.ReadyCompleted()
         self.zero_grads = core.Progress(core.Started())
         self.optimizer_steps = core.Progress(core.ReadyCompleted())
+        self.reloaded = core.BatchProgress(core.Processed(70, 60, 50, 40), core.Processed(7, 6, 5, 4)).state_dict()
+        self.reloaded_steps = core.Progress(core.ReadyCompleted(80, 80)).state_dict()
         self.outputs: list[object] | None = [] if epoch.collects else None
         self.optimizer_step = self.optimized(core)
         self.driver = core.BatchDriver(
@@ -165,6 +171,9 @@ class Bench:
         self.trace.append(f"{place}({told}) {self.counted()}")
         if (place, call) == self.epoch.stops:
             self.stop_flag.requested = True
+        if (place, call) == self.epoch.reloads:
+            self.progress.load_state_dict(self.reloaded)
+            self.optimizer_steps.load_state_dict(self.reloaded_steps)
         for where, when, error in self.epoch.faults:
             if (where, when) == (place, call):
                 raise ERRORS[error](place)
@@ -301,8 +310,6 @@ def test_an_error_at_every_place_leaves_the_same_trace(
 @settings(deadline=None, max_examples=200)
 @given(epoch=epochs())
 def test_steps_without_a_driver_leave_the_same_trace(cores: tuple[Core, Core], epoch: Epoch) -> None:
-    # How a StopIteration of the rest leaves a step is a known difference: see test_optimizer_step.py.
-    epoch = replace(epoch, faults=tuple(fault for fault in epoch.faults if fault[0] == "step" or fault[2] != "stop"))
     compiled, reference = cores
     assert steps_traced(compiled, epoch) == steps_traced(reference, epoch)
 
@@ -321,19 +328,19 @@ def test_batch_by_batch_is_the_same_as_all_at_once(core: Core, epoch: Epoch, cou
 @settings(deadline=None, max_examples=200)
 @given(epoch=epochs())
 def test_the_counters_never_overtake_each_other(core: Core, epoch: Epoch) -> None:
-    bench = Bench(core, epoch)
+    bench = Bench(core, replace(epoch, reloads=None))
     bench.run(-1)
     total = bench.progress.total
     assert total.ready >= total.started >= total.processed >= total.completed
     assert total.ready <= total.completed + 1
-    assert epoch.limit is None or epoch.ready > epoch.limit or total.ready <= max(0, epoch.limit - epoch.ready)
+    assert epoch.limit is None or total.ready <= max(0, epoch.limit - epoch.ready)
 
 
 @settings(deadline=None, max_examples=200)
 @given(epoch=epochs())
 def test_a_loader_is_asked_no_more_than_it_needs(core: Core, epoch: Epoch) -> None:
     """At most once for each batch, and once more to see the end or to look ahead."""
-    bench = Bench(core, replace(epoch, faults=()))
+    bench = Bench(core, replace(epoch, faults=(), reloads=None))
     bench.run(-1)
     fetched = sum(event.startswith("fetch") for event in bench.trace)
     assert fetched <= bench.progress.total.ready + 1

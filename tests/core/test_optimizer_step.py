@@ -194,7 +194,7 @@ PLACES = ("training_step", "loss_of", *HOOKS, "zero_grad", "backward", "step")
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_stop_iteration_leaves_a_step(core: Core, request: pytest.FixtureRequest, place: str) -> None:
+def test_no_stop_iteration_leaves_a_step(core: Core, place: str) -> None:
     with pytest.raises(EscapedStopIteration):
         Bench(core, {place: StopIteration()}).make()("batch", 0)
 
@@ -216,7 +216,7 @@ def test_a_driver_runs_it_for_every_batch(core: Core) -> None:
     assert bench.steps.total == core.ReadyCompleted(2, 2)
 
 
-def test_counters_loaded_after_the_step_was_made_go_on(core: Core, request: pytest.FixtureRequest) -> None:
+def test_counters_loaded_after_the_step_was_made_go_on(core: Core) -> None:
     bench = Bench(core)
     step = bench.make()
     bench.steps.load_state_dict(core.Progress(core.ReadyCompleted(8, 8)).state_dict())

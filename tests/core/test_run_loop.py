@@ -141,7 +141,7 @@ def test_inputs_reach_every_method_that_takes_them(core: Core, count: int, names
     assert [seen for seen in loop.seen if seen.startswith(tuple(takers))] == [f"{name}{told}" for name in takers]
 
 
-def test_an_input_may_have_any_name(core: Core, request: pytest.FixtureRequest) -> None:
+def test_an_input_may_have_any_name(core: Core) -> None:
     loop = Traced()
     core.run_loop(loop, Base, loop=1)
     assert "advance ('loop', 1)" in loop.seen
@@ -300,9 +300,7 @@ def test_done_may_be_any_descriptor(core: Core) -> None:
 
 
 @pytest.mark.parametrize("method", ["on_advance_start", "advance", "on_advance_end"])
-def test_a_method_set_on_the_instance_is_the_one_that_is_called(
-    core: Core, request: pytest.FixtureRequest, method: str
-) -> None:
+def test_a_method_set_on_the_instance_is_the_one_that_is_called(core: Core, method: str) -> None:
     class Optional(Base):
         done = False
 
@@ -321,9 +319,7 @@ def test_a_method_set_on_the_instance_is_the_one_that_is_called(
     assert called == [method]
 
 
-def test_a_state_loaded_in_a_later_iteration_is_restarting_until_that_has_ended(
-    core: Core, request: pytest.FixtureRequest
-) -> None:
+def test_a_state_loaded_in_a_later_iteration_is_restarting_until_that_has_ended(core: Core) -> None:
 
     def load() -> None:
         loop.restarting = loop.advanced == 2

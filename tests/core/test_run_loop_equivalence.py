@@ -25,8 +25,10 @@ FAULTS: dict[str, type[Exception]] = {
     "RuntimeError": RuntimeError,
 }
 
+RESTART = "restart"
+
 Fault: TypeAlias = "tuple[str, int, str]"
-"""A method, which of its calls, and what it raises then."""
+"""A method, which of its calls, and what it raises then; or `RESTART`, as if state were loaded."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Shape:
         iterations: After how many iterations it is done; below 0 it is skipped.
         done: How it says so: with a property, or an attribute of the class or of the instance.
         overrides: Which optional methods it has of its own.
+        patches: Which methods of an iteration are replaced on the instance.
         fused: Whether it does its iterations in one call.
         restarting: Whether it starts as if state had been loaded.
         faults: What goes wrong.
@@ -46,6 +49,7 @@ class Shape:
     iterations: int
     done: str
     overrides: frozenset[str]
+    patches: frozenset[str]
     fused: bool
     restarting: bool
     faults: tuple[Fault, ...]
@@ -54,7 +58,7 @@ class Shape:
 
 def shapes() -> st.SearchStrategy[Shape]:
     places = (*CALLED, *ITERATED, *ITERATED, "advance_all")
-    fault = st.tuples(st.sampled_from(places), st.integers(0, 3), st.sampled_from(sorted(FAULTS)))
+    fault = st.tuples(st.sampled_from(places), st.integers(0, 3), st.sampled_from([*sorted(FAULTS), RESTART]))
 
     def shape(children: st.SearchStrategy[tuple[Shape, ...]]) -> st.SearchStrategy[Shape]:
         return st.builds(
@@ -62,6 +66,7 @@ def shapes() -> st.SearchStrategy[Shape]:
             iterations=st.sampled_from([3, 2, 1, 0, -1]),
             done=st.sampled_from(["property", "class", "instance"]),
             overrides=st.frozensets(st.sampled_from(OPTIONAL)),
+            patches=st.just(frozenset[str]()) | st.frozensets(st.sampled_from(ITERATED)),
             fused=st.sampled_from([False, False, False, True]),
             restarting=st.booleans(),
             faults=st.lists(fault, max_size=2).map(tuple),
@@ -87,6 +92,8 @@ class Base:
         self.calls: dict[str, int] = {}
         if shape.restarting:
             self.restarting = True
+        for method in shape.patches:
+            setattr(self, method, self.patched(method, getattr(self, method)))
 
     def visit(self, method: str, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None) -> None:
         """Write the call down, and let go wrong what is to go wrong."""
@@ -95,7 +102,17 @@ class Base:
         assert len(self.trace) < 5000, "the loop does not end"
         for place, when, fault in self.shape.faults:
             if place == method and when == call:
+                if fault == RESTART:
+                    self.restarting = True
+                    continue
                 raise FAULTS[fault](f"{self.name}.{method}")
+
+    def patched(self, method: str, original: AnyCallable) -> AnyCallable:
+        def patch(*args: object, **kwargs: object) -> object:
+            self.trace.append(f"{self.name}.{method} is patched")
+            return original(*args, **kwargs)
+
+        return patch
 
     @property
     def done(self) -> bool:
@@ -209,7 +226,7 @@ def traced(core: Core, shape: Shape, args: list[int], kwargs: dict[str, str]) ->
 
 INPUTS = {
     "args": st.lists(st.integers(0, 9), max_size=4),
-    "kwargs": st.dictionaries(st.sampled_from(["x", "base", "inputs"]), st.sampled_from("ab"), max_size=2),
+    "kwargs": st.dictionaries(st.sampled_from(["x", "loop", "base", "kwargs"]), st.sampled_from("ab"), max_size=2),
 }
 
 
@@ -238,12 +255,13 @@ def test_stop_iteration_at_every_place_leaves_the_same_trace(
         iterations=-1 if place == "on_skip" else 2,
         done=done,
         overrides=frozenset(OPTIONAL),
+        patches=frozenset(),
         fused=place == "advance_all",
         restarting=True,
         faults=((place, 0, "StopIteration"),),
     )
     if children:
-        shape = Shape(2, "property", frozenset(OPTIONAL), False, True, (), (shape,))
+        shape = Shape(2, "property", frozenset(OPTIONAL), frozenset(), False, True, (), (shape,))
     compiled, reference = cores
     trace = traced(compiled, shape, [1], {})
     assert trace == traced(reference, shape, [1], {})

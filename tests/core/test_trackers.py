@@ -377,17 +377,17 @@ def test_a_progress_that_forgets_its_base_still_counts(core: Core) -> None:
 
 
 @pytest.mark.parametrize("name", TRACKERS)
-def test_a_tracker_that_forgets_its_base_starts_at_zero(core: Core, request: pytest.FixtureRequest, name: str) -> None:
+def test_a_tracker_that_forgets_its_base_starts_at_zero(core: Core, name: str) -> None:
     tracker = type("NamedTracker", (Named, tracker_class(core, name)), {})("mine")
     assert tracker.state_dict() == dict.fromkeys(TRACKERS[name], 0)
 
 
-def test_a_batch_progress_that_forgets_its_base_has_no_last_batch(core: Core, request: pytest.FixtureRequest) -> None:
+def test_a_batch_progress_that_forgets_its_base_has_no_last_batch(core: Core) -> None:
     progress = type("NamedBatches", (Named, core.BatchProgress), {})("mine")
     assert progress.state_dict() == core.BatchProgress().state_dict()
 
 
-def test_a_progress_of_ones_own_is_deep_copied_with_what_it_holds(core: Core, request: pytest.FixtureRequest) -> None:
+def test_a_progress_of_ones_own_is_deep_copied_with_what_it_holds(core: Core) -> None:
     progress = named(core)("mine")
     progress.increment_ready()
     copied = copy.deepcopy(progress)
@@ -395,9 +395,7 @@ def test_a_progress_of_ones_own_is_deep_copied_with_what_it_holds(core: Core, re
     assert copied.note == "mine"
 
 
-def test_trackers_of_two_classes_with_the_same_counters_are_not_equal(
-    core: Core, request: pytest.FixtureRequest
-) -> None:
+def test_trackers_of_two_classes_with_the_same_counters_are_not_equal(core: Core) -> None:
     retries = type("Retries", (core.ReadyCompleted,), {})
     assert core.Progress(core.ReadyCompleted(1, 1)) != core.Progress(retries(1, 1))
 

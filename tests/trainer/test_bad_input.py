@@ -127,7 +127,11 @@ CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
     "a placeholder of lightning": (
         fit(Lit()),
         ModuleError,
-        ("Lit.training_step", "only inherited from LightningModule", "Define `def training_step(self, batch, batch_idx)`"),
+        (
+            "Lit.training_step",
+            "only inherited from LightningModule",
+            "Define `def training_step(self, batch, batch_idx)`",
+        ),
     ),
     "a placeholder of pytorch_lightning": (
         fit(PL()),
@@ -166,7 +170,11 @@ CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
         ModuleError,
         ("NoStep.predict_step", "PredictionLoop needs a PredictModule"),
     ),
-    "not iterable": (fit(Classifier(), 5), LoaderError, ("train dataloader", "an object of type int is not iterable", "Give a loader")),
+    "not iterable": (
+        fit(Classifier(), 5),
+        LoaderError,
+        ("train dataloader", "an object of type int is not iterable", "Give a loader"),
+    ),
     "empty": (fit(Classifier(), []), LoaderError, ("train dataloader", "it gave no batches", "Is the dataset empty")),
     "a used up iterator": (
         lambda: Trainer(max_epochs=2).fit(Classifier(), iter(batches(1))),
@@ -297,7 +305,11 @@ CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
         ("a worker of the DataLoader", "StopIteration escaped from it"),
     ),
     "log outside a run": (lambda: Trainer().log("x", 1.0), MisuseError, ("trainer.log('x')", "nothing is running")),
-    "call_hook outside a run": (lambda: Trainer().call_hook("x"), MisuseError, ("call_hook('x')", "nothing is running")),
+    "call_hook outside a run": (
+        lambda: Trainer().call_hook("x"),
+        MisuseError,
+        ("call_hook('x')", "nothing is running"),
+    ),
     "should_stop outside a run": (
         lambda: setattr(Trainer(), "should_stop", True),
         MisuseError,
@@ -377,4 +389,3 @@ def test_errors_are_of_the_standard_kinds_as_well() -> None:
     assert issubclass(ConfigurationError, ValueError)
     assert issubclass(ModuleError, TypeError)
     assert issubclass(EscapedStopIteration, RuntimeError)
-

@@ -12,11 +12,7 @@ from tests.modules import Batch, Classifier, Loader, batches
 from typedloops import Callback, FitLoop, OptimizerLoop, Trainer, TrainingBatchLoop, TrainingEpochLoop, ValidationLoop
 from typedloops.callbacks import ModuleHooks
 
-EVENTS = sorted(
-    name
-    for name in vars(Callback)
-    if name.startswith("on_") or name in ("setup", "teardown")
-)
+EVENTS = sorted(name for name in vars(Callback) if name.startswith("on_") or name in ("setup", "teardown"))
 MODULE_ONLY = (
     "configure_callbacks",
     "prepare_data",
@@ -203,7 +199,7 @@ def test_callbacks_are_called_in_their_order_and_those_of_the_module_after_them(
 
 def test_the_bases_listen_to_nothing() -> None:
     """What only inherits a placeholder is not called at all."""
-    from typedloops.loops.listeners import Listeners
+    from typedloops.loops.run.listeners import Listeners
 
     class Model(Classifier, ModuleHooks[Batch]):
         pass
@@ -243,9 +239,7 @@ class Arguments(Callback[Classifier, Batch]):
     def on_before_backward(self, trainer: object, module: Classifier, loss: Tensor) -> None:
         self.seen["loss"] = (loss,)
 
-    def on_before_optimizer_step(
-        self, trainer: object, module: Classifier, optimizer: torch.optim.Optimizer
-    ) -> None:
+    def on_before_optimizer_step(self, trainer: object, module: Classifier, optimizer: torch.optim.Optimizer) -> None:
         self.seen["optimizer"] = (optimizer,)
 
 

@@ -288,4 +288,3 @@ def test_the_default_trees() -> None:
     assert str(trainer.test_loop.tree()) == "test_loop: TestLoop\n└─ epoch_loop: EvaluationEpochLoop"
     assert str(trainer.predict_loop.tree()) == "predict_loop: PredictionLoop\n└─ epoch_loop: PredictionEpochLoop"
     assert trainer.fit_loop.epoch_loop.val_loop.epoch_loop.path == "fit_loop.epoch_loop.val_loop.epoch_loop"
-

@@ -12,12 +12,12 @@ from typing_extensions import Self, TypeVar
 
 from typedloops._core.calls import AnyCallable
 from typedloops.errors import MisuseError
-from typedloops.loops.config import BatchLimit, RunConfig
-from typedloops.loops.context import RunContext, open_run
+from typedloops.loops.base.node import LoopNode, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
 from typedloops.loops.fit import FitLoop
-from typedloops.loops.node import LoopNode, check_is_loop
 from typedloops.loops.prediction import PredictionLoop
+from typedloops.loops.run.config import BatchLimit, RunConfig
+from typedloops.loops.run.context import RunContext, open_run
 from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler

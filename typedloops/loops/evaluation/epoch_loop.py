@@ -8,10 +8,10 @@ from typing import Generic
 from typing_extensions import TypeVar
 
 from typedloops.loops.evaluation.result import LoaderResult
-from typedloops.loops.kind import LoadersKind
-from typedloops.loops.metrics import MetricStore, batch_size_of, scalars_of
-from typedloops.loops.over_batches import BatchesLoop, BatchEvents
-from typedloops.loops.step import LoaderPosition, step_of
+from typedloops.loops.run.kind import LoadersKind
+from typedloops.loops.run.metrics import MetricStore, batch_size_of, scalars_of
+from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents
+from typedloops.loops.run.position import LoaderPosition, step_of
 
 B = TypeVar("B", default=object)
 

@@ -7,13 +7,13 @@ from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
-from typedloops.loops.config import BatchLimit
+from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation.epoch_loop import EvaluationEpochLoop
 from typedloops.loops.evaluation.result import EvaluationResult, LoaderResult
-from typedloops.loops.kind import TEST, VALIDATION
-from typedloops.loops.over_loaders import LoadersLoop
-from typedloops.loops.slot import Slot
-from typedloops.loops.step import LoaderPosition
+from typedloops.loops.run.config import BatchLimit
+from typedloops.loops.run.kind import TEST, VALIDATION
+from typedloops.loops.run.over_loaders import LoadersLoop
+from typedloops.loops.run.position import LoaderPosition
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import TestModule, ValidationModule

@@ -7,8 +7,8 @@ from typing import ClassVar, Generic, cast
 
 from typing_extensions import TypeVar
 
+from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.step_loop import StepLoop, bind, keeps_contract
-from typedloops.loops.slot import Slot
 from typedloops.protocols.loop import LoopProtocol
 
 M = TypeVar("M", default=object)

@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 from typedloops._core.escape import name_of
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import OptimizerError
-from typedloops.loops.optimization import ScheduledRate
+from typedloops.loops.run.optimization import ScheduledRate
 from typedloops.protocols.module import ConfiguresOptimizers
 
 T = TypeVar("T")

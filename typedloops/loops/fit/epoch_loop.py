@@ -9,12 +9,12 @@ from typing import ClassVar, Generic, cast
 from typing_extensions import Never, TypeVar
 
 from typedloops._core import BatchStatus
-from typedloops.loops.config import BatchLimit, check_limit
+from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation import ValidationLoop
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.step_loop import bind
-from typedloops.loops.over_batches import BatchesLoop, BatchEvents
-from typedloops.loops.slot import Slot
+from typedloops.loops.run.config import BatchLimit, check_limit
+from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents
 from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import ValidationModule
 

@@ -12,8 +12,7 @@ from typing_extensions import TypeVar
 
 from typedloops._core import Processed, Progress, ReadyCompleted
 from typedloops._core.escape import name_of
-from typedloops.loops.config import check_count, epochs_of
-from typedloops.loops.context import InRun, find_context, open_run
+from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.configure import configure
 from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop
@@ -21,10 +20,11 @@ from typedloops.loops.fit.manual_loop import ManualOptimization
 from typedloops.loops.fit.optimizer_loop import OptimizerLoop
 from typedloops.loops.fit.restart import reset_progress
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
-from typedloops.loops.metrics import scalars_of
-from typedloops.loops.modes import training
-from typedloops.loops.optimization import Optimization
-from typedloops.loops.slot import Slot
+from typedloops.loops.run.config import check_count, epochs_of
+from typedloops.loops.run.context import InRun, find_context, open_run
+from typedloops.loops.run.metrics import scalars_of
+from typedloops.loops.run.modes import training
+from typedloops.loops.run.optimization import Optimization
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import ConfiguresOptimizers, FitModule, StepOutput, TrainingModule

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typedloops._core import Progress
-from typedloops.loops.base import Loop
+from typedloops.loops.base.loop import Loop
+from typedloops.loops.base.node import LoopNode
+from typedloops.loops.base.state import fields_of
 from typedloops.loops.fit.progress import OptimizationProgress
-from typedloops.loops.node import LoopNode
-from typedloops.loops.state import fields_of
 
 
 def reset_progress(root: LoopNode) -> None:

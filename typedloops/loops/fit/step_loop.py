@@ -8,8 +8,8 @@ from typing import Generic, cast
 
 from typing_extensions import Protocol, TypeVar, runtime_checkable
 
-from typedloops.loops.base import CONTRACT
-from typedloops.loops.context import InRun
+from typedloops.loops.base.loop import CONTRACT
+from typedloops.loops.run.context import InRun
 from typedloops.protocols.loop import LoopProtocol
 
 M = TypeVar("M", default=object)

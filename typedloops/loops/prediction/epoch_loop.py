@@ -7,9 +7,9 @@ from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
-from typedloops.loops.kind import PREDICTION
-from typedloops.loops.over_batches import BatchesLoop, BatchEvents
-from typedloops.loops.step import LoaderPosition, step_of
+from typedloops.loops.run.kind import PREDICTION
+from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents
+from typedloops.loops.run.position import LoaderPosition, step_of
 
 B = TypeVar("B", default=object)
 

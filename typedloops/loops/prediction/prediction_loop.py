@@ -7,12 +7,12 @@ from typing import ClassVar, TypeAlias, overload
 
 from typing_extensions import TypeVar
 
-from typedloops.loops.config import BatchLimit
-from typedloops.loops.kind import PREDICTION
-from typedloops.loops.over_loaders import LoadersLoop
+from typedloops.loops.base.slot import Slot
 from typedloops.loops.prediction.epoch_loop import PredictionEpochLoop
-from typedloops.loops.slot import Slot
-from typedloops.loops.step import LoaderPosition
+from typedloops.loops.run.config import BatchLimit
+from typedloops.loops.run.kind import PREDICTION
+from typedloops.loops.run.over_loaders import LoadersLoop
+from typedloops.loops.run.position import LoaderPosition
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.module import PredictModule
 

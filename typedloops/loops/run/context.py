@@ -10,13 +10,13 @@ from typing_extensions import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from typedloops._core import Hook, StopFlag
 from typedloops.errors import ConfigurationError, MisuseError
-from typedloops.loops.base import Loop
-from typedloops.loops.config import RunConfig
-from typedloops.loops.listeners import Listeners
-from typedloops.loops.metrics import MetricStore, Scalar
-from typedloops.loops.node import LoopNode
-from typedloops.loops.optimization import Optimization
-from typedloops.loops.requirements import check_tree
+from typedloops.loops.base.loop import Loop
+from typedloops.loops.base.node import LoopNode
+from typedloops.loops.run.config import RunConfig
+from typedloops.loops.run.listeners import Listeners
+from typedloops.loops.run.metrics import MetricStore, Scalar
+from typedloops.loops.run.optimization import Optimization
+from typedloops.loops.run.requirements import check_tree
 from typedloops.protocols.trainer import Reduction, Stage, TrainerView
 
 P = ParamSpec("P")

@@ -10,10 +10,10 @@ from typing_extensions import Self, get_protocol_members
 
 from typedloops._core.shapes import is_list_or_tuple
 from typedloops.errors import LoopTreeError, UnattachedLoopError
-from typedloops.loops.links import all_or_nothing
-from typedloops.loops.rebuild import rebuild
-from typedloops.loops.slot import BaseSlot, SlotList
-from typedloops.loops.tree import LoopTree
+from typedloops.loops.base.links import all_or_nothing
+from typedloops.loops.base.rebuild import rebuild
+from typedloops.loops.base.slot import BaseSlot, SlotList
+from typedloops.loops.base.tree import LoopTree
 from typedloops.protocols.loop import AnyLoop, LoopProtocol
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import cast
 
 from typedloops._core.calls import AnyCallable
-from typedloops.loops.config import BatchLimit
+from typedloops.loops.run.config import BatchLimit
 
 
 @dataclass(frozen=True)

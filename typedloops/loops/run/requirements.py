@@ -9,8 +9,8 @@ from typing import get_origin
 from typing_extensions import get_protocol_members
 
 from typedloops.errors import ModuleError
-from typedloops.loops.listeners import defining_class, is_placeholder
-from typedloops.loops.node import LoopNode
+from typedloops.loops.base.node import LoopNode
+from typedloops.loops.run.listeners import defining_class, is_placeholder
 
 
 def check_tree(module: object, root: object, unused: Collection[str] = ()) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing_extensions import Protocol, runtime_checkable
 
 from typedloops._core.shapes import is_list_or_tuple
-from typedloops.loops.slot import BaseSlot
+from typedloops.loops.base.slot import BaseSlot
 
 
 @runtime_checkable

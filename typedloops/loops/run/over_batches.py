@@ -13,9 +13,9 @@ from typing_extensions import ParamSpec, TypeVar
 from typedloops._core import BatchDriver, BatchProgress, BatchStatus, ReadyCompleted, StopFlag
 from typedloops._core.calls import AnyCallable
 from typedloops.errors import InternalError
-from typedloops.loops.config import BatchLimit
-from typedloops.loops.context import InRun, RunContext
-from typedloops.loops.loaders import check_end, check_ran, iterate, length_of, resolve_limit
+from typedloops.loops.run.config import BatchLimit
+from typedloops.loops.run.context import InRun, RunContext
+from typedloops.loops.run.loaders import check_end, check_ran, iterate, length_of, resolve_limit
 
 P = ParamSpec("P")
 R = TypeVar("R", default=None)

@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from typedloops._core.escape import escaped_from
 from typedloops.errors import ConfigurationError, LoaderError
-from typedloops.loops.config import BatchLimit
+from typedloops.loops.run.config import BatchLimit
 from typedloops.protocols.data import Loaders
 
 B = TypeVar("B")

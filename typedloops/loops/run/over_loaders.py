@@ -9,12 +9,12 @@ from typing import ClassVar, Generic
 from typing_extensions import TypeVar
 
 from typedloops._core import DataLoaderProgress
-from typedloops.loops.config import BatchLimit, check_limit
-from typedloops.loops.context import InRun, open_run
-from typedloops.loops.kind import LoadersKind
-from typedloops.loops.loaders import as_loaders
-from typedloops.loops.modes import evaluating
-from typedloops.loops.step import LoaderPosition
+from typedloops.loops.run.config import BatchLimit, check_limit
+from typedloops.loops.run.context import InRun, open_run
+from typedloops.loops.run.kind import LoadersKind
+from typedloops.loops.run.loaders import as_loaders
+from typedloops.loops.run.modes import evaluating
+from typedloops.loops.run.position import LoaderPosition
 from typedloops.protocols.data import Loaders
 
 M = TypeVar("M")

@@ -7,7 +7,7 @@ import inspect
 from typing_extensions import Protocol, TypeVar
 
 from typedloops.errors import LoopTreeError
-from typedloops.loops.slot import BaseSlot, SlotOwner
+from typedloops.loops.base.slot import BaseSlot, SlotOwner
 
 L = TypeVar("L")
 

@@ -11,9 +11,9 @@ from typing_extensions import ParamSpec, TypeVar
 
 from typedloops._core import run_loop
 from typedloops.errors import ConfigurationError
-from typedloops.loops.node import LoopNode
-from typedloops.loops.promise import promised_result
-from typedloops.loops.state import collect_state, load_state
+from typedloops.loops.base.node import LoopNode
+from typedloops.loops.base.promise import promised_result
+from typedloops.loops.base.state import collect_state, load_state
 
 P = ParamSpec("P")
 R = TypeVar("R", default=None)
