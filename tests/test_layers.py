@@ -46,7 +46,7 @@ def imported(path: Path, *, typing_only: bool = True) -> set[str]:
     """The modules of the package that a file imports, those only for type checkers included."""
     names: set[str] = set()
     tree = ast.parse(path.read_text())
-    skipped = set()
+    skipped: set[int] = set()
     for node in ast.walk(tree):
         if not typing_only and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             skipped.update(id(inner) for statement in node.body for inner in ast.walk(statement))
@@ -136,9 +136,10 @@ def test_a_loop_of_ones_own_needs_no_torch() -> None:
 
 
 def test_the_public_names() -> None:
+    names: list[str] = vars(typedloops)["__all__"]
     """Every public name can be had, and `dir` tells them."""
-    assert set(typedloops.__all__) <= set(dir(typedloops))
-    for name in typedloops.__all__:
+    assert set(names) <= set(dir(typedloops))
+    for name in names:
         assert getattr(typedloops, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Trianer'"):
         _ = typedloops.Trianer  # type: ignore[attr-defined]

@@ -122,7 +122,7 @@ def test_a_driver_that_has_ended_stays_so(core: Core) -> None:
 
 
 def test_it_goes_on_numbering_from_the_batches_that_were_ready(core: Core) -> None:
-    progress = core.BatchProgress(core.Processed(9, 9, 9, 9), core.Processed(2, 2, 2, 2))
+    progress = core.BatchProgress(core.Processed(9, 9, 9, 9), core.Processed(ready=2, started=2, processed=1))
     numbers: list[int] = []
     driver = core.BatchDriver(
         "ab", lambda batch, batch_idx: numbers.append(batch_idx), progress, core.StopFlag(), source="loader", limit=4

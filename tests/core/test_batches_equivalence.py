@@ -117,7 +117,7 @@ class Bench:
     """Everything around a driver of one core; writes down what is called, with what has been counted by then."""
 
     def __init__(self, core: Core, epoch: Epoch) -> None:
-        ready = core.Processed(*[epoch.ready] * 4)
+        ready = core.Processed(epoch.ready, epoch.ready // 2)
         self.epoch = epoch
         self.trace: list[str] = []
         self.calls: dict[str, int] = {}

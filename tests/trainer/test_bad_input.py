@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import lightning.pytorch
 import pytest
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+import typedloops
 from tests.modules import Batch, Classifier, Loader, batches
-from typedloops import Callback, FitLoop, Trainer
+from typedloops import Callback, FitLoop
 from typedloops.errors import (
     ConfigurationError,
     EscapedStopIteration,
@@ -23,6 +25,9 @@ from typedloops.errors import (
     ModuleError,
     StepOutputError,
 )
+
+# Much here is wrong on purpose, or made of values that no checker can follow.
+Trainer: Any = typedloops.Trainer
 
 Run = Callable[[], object]
 
@@ -353,7 +358,7 @@ def test_a_loader_that_errs_about_its_length_is_trained_on_and_told(length: int,
 
 def test_a_loop_cannot_run_inside_itself() -> None:
     class Recursive(Callback):
-        def on_train_start(self, trainer: Trainer, module: nn.Module) -> None:
+        def on_train_start(self, trainer: Any, module: nn.Module) -> None:
             trainer.fit(module, batches(1))
 
     with pytest.raises(MisuseError, match="FitLoop: it is already running"):
@@ -361,10 +366,10 @@ def test_a_loop_cannot_run_inside_itself() -> None:
 
 
 def test_a_run_inside_a_run_of_another_loop() -> None:
-    class Testing(Callback):
+    class Testing(Callback[Classifier]):
         result = 0
 
-        def on_train_epoch_end(self, trainer: Trainer, module: Classifier) -> None:
+        def on_train_epoch_end(self, trainer: Any, module: Classifier) -> None:
             self.result += trainer.test(module, batches(3)).batches
 
     testing = Testing()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -39,7 +40,8 @@ class Trace:
 
             return record
 
-        return type("Recorder", (Callback,), {name: recorder(name) for name in EVENTS})()
+        made: Callback[Classifier] = type("Recorder", (Callback,), {name: recorder(name) for name in EVENTS})()
+        return made
 
     def module(self) -> Classifier:
         def recorder(name: str) -> object:
@@ -123,11 +125,11 @@ class PlainBatch(TrainingBatchLoop):
 
 
 class PlainOptimizer(OptimizerLoop):
-    def advance(self, model: object, batch: object, batch_idx: int) -> None:
+    def advance(self, model: Any, batch: object, batch_idx: int) -> None:
         super().advance(model, batch, batch_idx)
 
 
-TREES = {
+TREES: dict[str, Callable[[Any], None]] = {
     "default": lambda loop: None,
     "own epoch loop": lambda loop: loop.replace(epoch_loop=PlainEpoch),
     "own batch loop": lambda loop: loop.epoch_loop.replace(batch_loop=PlainBatch),

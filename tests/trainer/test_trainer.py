@@ -180,7 +180,7 @@ def test_a_loop_is_copied_and_pickled_in_the_middle_of_a_run() -> None:
     copies: list[FitLoop] = []
 
     class Copying(Callback):
-        def on_train_batch_end(self, trainer: Trainer, *args: object) -> None:
+        def on_train_batch_end(self, trainer: Any, *args: object) -> None:
             copies.append(pickle.loads(pickle.dumps(copy.deepcopy(trainer.fit_loop))))
 
     Trainer(max_epochs=1, callbacks=[Copying()]).fit(Classifier(), batches(2))

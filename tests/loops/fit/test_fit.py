@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,12 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import typedloops
 from tests.modules import Batch, Classifier, Loader, Stream, batches
-from typedloops import Callback, FitLoop, FitResult, OptimizerLoop, StopReason, Trainer, TrainerView
+from typedloops import Callback, FitLoop, FitResult, OptimizerLoop, StopReason, TrainerView
+
+# Much here is wrong on purpose, or made of values that no checker can follow.
+Trainer: Any = typedloops.Trainer
 
 
 def by_hand(model: Classifier, optimizer: torch.optim.Optimizer, loader: Iterable[Batch], epochs: int) -> None:
