@@ -313,23 +313,26 @@ def keeps_its_state(case: Case) -> Breaches:
     loop = case.make()
     if not isinstance(loop, Stateful):
         return
-    states = [copy.deepcopy(loop.state_dict())]
-    watch(loop, lambda _: states.append(copy.deepcopy(loop.state_dict())))
-    case.run(loop)
-    states.append(loop.state_dict())
+    states: list[str] = []
+    try:
+        states.append(saved_state_of(loop))
+        watch(loop, lambda _: states.append(saved_state_of(loop)))
+        case.run(loop)
+        states.append(saved_state_of(loop))
+    except UnsavedError as error:
+        yield Breach(loop, str(error), PLAINLY)
+        return
     for state in (states[0], states[len(states) // 2], states[-1]):
         yield from state_breaches(case, state)
 
 
-def state_breaches(case: Case, state: Mapping[str, object]) -> Breaches:
+def state_breaches(case: Case, saved: str) -> Breaches:
     loop = case.make()
     try:
-        saved = json.dumps(state, sort_keys=True)
         cast("Stateful", loop).load_state_dict(json.loads(saved))
-        loaded = json.dumps(cast("Stateful", loop).state_dict(), sort_keys=True)
+        loaded = saved_state_of(cast("Stateful", loop))
     except Exception as error:
-        problem = f"saving it as JSON and loading it into a new loop fails with {type(error).__name__}: {error}"
-        yield Breach(loop, problem, "Declare plain values, or objects with `state_dict` and `load_state_dict`.")
+        yield Breach(loop, f"loading {shown(saved)} fails with {type(error).__name__}: {error}", PLAINLY)
         return
     if loaded != saved:
         problem = f"{shown(saved)} was loaded, and then it is {shown(loaded)}"
@@ -340,6 +343,25 @@ def state_breaches(case: Case, state: Mapping[str, object]) -> Breaches:
     case.run(loop)
     if isinstance(loop, Loop) and loop.restarting and not loop.skip:
         yield Breach(loop, "it is still `restarting` after a run", "Let `typedloops.Loop.run` drive the loop.")
+
+
+PLAINLY = "Declare plain values that are there from the beginning, or objects with `state_dict` and `load_state_dict`."
+
+
+class UnsavedError(Exception):
+    """The state of a loop cannot be saved."""
+
+
+def saved_state_of(loop: Stateful) -> str:
+    """The state of a loop as JSON.
+
+    Raises:
+        UnsavedError: It has none, or one that is not plain.
+    """
+    try:
+        return json.dumps(loop.state_dict(), sort_keys=True)
+    except Exception as error:
+        raise UnsavedError(f"saving it as JSON fails with {type(error).__name__}: {error}") from error
 
 
 def can_be_copied(case: Case) -> Breaches:
@@ -399,7 +421,11 @@ def looks_of(loop: AnyLoop) -> str:
 
 
 def state_of(loop: AnyLoop) -> object:
-    return snapshot(loop.state_dict()) if isinstance(loop, Stateful) else None
+    """The state of a loop, or why there is none."""
+    try:
+        return snapshot(loop.state_dict()) if isinstance(loop, Stateful) else None
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def shown(value: object) -> str:

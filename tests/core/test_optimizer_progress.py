@@ -134,3 +134,14 @@ def test_nothing_changes_when_only_the_second_tracker_does_not_fit() -> None:
     with pytest.raises(StateError):
         progress.load_state_dict({**OptimizerProgress().state_dict(), "zero_grad": 3})
     assert progress == in_a_step(2)
+
+
+@pytest.mark.xfail(reason="OptimizerProgress.load_state_dict replaces both progresses", strict=True)
+def test_whoever_counts_goes_on_counting_after_a_state_is_loaded() -> None:
+    progress = OptimizationProgress()
+    step, zero_grad = progress.optimizer.step, progress.optimizer.zero_grad.total
+    progress.load_state_dict(OptimizationProgress(in_a_step(3)).state_dict())
+    step.increment_completed()
+    zero_grad.completed += 1
+    assert progress.optimizer_steps == 4
+    assert progress.optimizer.zero_grad.total.completed == 4

@@ -181,6 +181,16 @@ def test_stop_iteration_anywhere_else_is_an_error_that_names_the_method(core: Co
     assert isinstance(escaped.value, RuntimeError)
 
 
+def test_stop_iteration_of_a_later_done_is_an_error_too(core: Core) -> None:
+    def stop_later() -> None:
+        if loop.advanced == 2:
+            raise StopIteration
+
+    loop = Traced(3, {"done": stop_later})
+    with pytest.raises(EscapedStopIteration, match=r"^Traced\.done: "):
+        core.run_loop(loop, Base)
+
+
 @pytest.mark.parametrize(("kind", "iterations", "method"), [(Traced, -1, "on_skip"), (FusedTraced, 1, "advance_all")])
 def test_stop_iteration_out_of_what_replaces_the_iterations_is_an_error(
     core: Core, kind: type[Traced], iterations: int, method: str
@@ -317,6 +327,26 @@ def test_a_method_set_on_the_instance_is_the_one_that_is_called(core: Core, meth
     setattr(loop, method, patched)
     core.run_loop(loop, Base)
     assert called == [method]
+
+
+@pytest.mark.parametrize("method", ["on_advance_start", "advance", "on_advance_end"])
+def test_a_fused_loop_with_a_method_of_its_own_on_the_instance_is_iterated(core: Core, method: str) -> None:
+    loop = FusedTraced(1)
+    setattr(loop, method, getattr(loop, method))
+    core.run_loop(loop, Base)
+    assert loop.seen == [*BEFORE, *ITERATION, *AFTER]
+
+
+@pytest.mark.xfail(reason="an attribute `done` of the instance is taken for a method that was set on it", strict=True)
+def test_a_fused_loop_may_have_done_as_an_attribute_of_the_instance(core: Core) -> None:
+    class Flagged(FusedTraced):
+        done = False
+
+    loop = Flagged(
+        faults={"reset": lambda: setattr(loop, "done", False), "advance": lambda: setattr(loop, "done", True)}
+    )
+    core.run_loop(loop, Base)
+    assert loop.seen == ["skip", "reset", "on_run_start", "advance_all", "on_run_end"]
 
 
 def test_a_state_loaded_in_a_later_iteration_is_restarting_until_that_has_ended(core: Core) -> None:

@@ -69,7 +69,7 @@ def shapes() -> st.SearchStrategy[Shape]:
             patches=st.just(frozenset[str]()) | st.frozensets(st.sampled_from(ITERATED)),
             fused=st.sampled_from([False, False, False, True]),
             restarting=st.booleans(),
-            faults=st.lists(fault, max_size=2).map(tuple),
+            faults=st.just(()) | st.lists(fault, min_size=1, max_size=3).map(tuple),
             children=children,
         )
 
@@ -247,9 +247,10 @@ def test_no_stop_iteration_leaves_a_run(core: Core, shape: Shape, args: list[int
 
 @pytest.mark.parametrize("place", [*CALLED, *ITERATED, "advance_all"])
 @pytest.mark.parametrize("done", ["property", "class", "instance"])
+@pytest.mark.parametrize("call", [0, 1])
 @pytest.mark.parametrize("children", [0, 1])
 def test_stop_iteration_at_every_place_leaves_the_same_trace(
-    cores: tuple[Core, Core], place: str, done: str, children: int
+    cores: tuple[Core, Core], place: str, done: str, call: int, children: int
 ) -> None:
     shape = Shape(
         iterations=-1 if place == "on_skip" else 2,
@@ -258,7 +259,7 @@ def test_stop_iteration_at_every_place_leaves_the_same_trace(
         patches=frozenset(),
         fused=place == "advance_all",
         restarting=True,
-        faults=((place, 0, "StopIteration"),),
+        faults=((place, call, "StopIteration"),),
     )
     if children:
         shape = Shape(2, "property", frozenset(OPTIONAL), frozenset(), False, True, (), (shape,))

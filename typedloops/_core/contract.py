@@ -10,6 +10,10 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
 
+ITERATION = frozenset({"done", "on_advance_start", "advance", "on_advance_end"})
+"""What `advance_all` does in one call; an instance that has one of its own is iterated."""
+
+
 class DrivenLoop(Protocol[P, R_co]):
     """Every method of the contract, present: `typedloops.Loop` supplies the optional ones."""
 

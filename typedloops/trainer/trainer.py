@@ -23,6 +23,7 @@ from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
 from typedloops.protocols.trainer import Reduction, Stage
 from typedloops.trainer.entry import AnyEntryLoop, HasFitLoop, HasPredictLoop, HasTestLoop, HasValidateLoop
+from typedloops.trainer.summary import RunSummary
 
 FL = TypeVar("FL", bound=AnyEntryLoop, default=FitLoop)
 VL = TypeVar("VL", bound=AnyEntryLoop, default=ValidationLoop)
@@ -37,6 +38,10 @@ ENTRY_LOOP_OF = {
     Stage.TEST: "test_loop",
     Stage.PREDICT: "predict_loop",
 }
+
+
+def nothing_runs(what: str) -> MisuseError:
+    return MisuseError(f"trainer.{what}", "nothing is running", "Use it from a hook, a step or a loop of a run.")
 
 
 class Trainer(Generic[FL, VL, TL, PL]):
@@ -106,8 +111,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
         self._callbacks = tuple(callbacks)
         self._loggers = tuple(loggers)
         self._runs: list[RunContext] = []
-        self._last_run: RunContext | None = None
-        self._last_fit: RunContext | None = None
+        self._last_run = RunSummary()
+        self._last_fit = RunSummary()
         # A loop that is not given is the default of its type variable.
         self._fit_loop = cast("FL", FitLoop()) if fit_loop is None else fit_loop
         self._validate_loop = cast("VL", ValidationLoop()) if validate_loop is None else validate_loop
@@ -237,17 +242,25 @@ class Trainer(Generic[FL, VL, TL, PL]):
 
     @should_stop.setter
     def should_stop(self, stop: bool) -> None:
-        self._running("should_stop").stop_flag.requested = stop
+        if not self._runs:
+            raise nothing_runs("should_stop")
+        if self._runs[-1].stage is not Stage.FIT:
+            raise MisuseError(
+                "trainer.should_stop", f"a run of {self._runs[-1].stage} cannot be stopped", "Set it in a fit."
+            )
+        self._runs[-1].stop_flag.requested = stop
 
     @property
     def current_epoch(self) -> int:
         """The index of the epoch that the last or present fit is or was in."""
-        return self._last_fit.epoch if self._last_fit else 0
+        fit = self._fit
+        return self._last_fit.epoch if fit is None else fit.epoch
 
     @property
     def max_epochs(self) -> int | None:
         """How many epochs the last or present fit has at most; None is no limit."""
-        return self._last_fit.max_epochs if self._last_fit else None
+        fit = self._fit
+        return self._last_fit.max_epochs if fit is None else fit.max_epochs
 
     @property
     def num_batches(self) -> int | None:
@@ -257,70 +270,73 @@ class Trainer(Generic[FL, VL, TL, PL]):
     @property
     def global_step(self) -> int:
         """How many optimizer steps the last or present fit has taken."""
-        return self._last_fit.optimization.steps.total.completed if self._last_fit else 0
+        fit = self._fit
+        return self._last_fit.steps if fit is None else fit.optimization.steps.total.completed
 
     @property
     def optimizers(self) -> Sequence[Optimizer]:
         """What `configure_optimizers` returned; empty outside a fit."""
-        return tuple(self._last_fit.optimization.optimizers) if self._last_fit else ()
+        return () if self._fit is None else tuple(self._fit.optimization.optimizers)
 
     @property
     def schedulers(self) -> Sequence[Scheduler]:
         """The learning-rate schedulers; empty outside a fit."""
-        return tuple(rate.scheduler for rate in self._last_fit.optimization.rates) if self._last_fit else ()
+        return () if self._fit is None else tuple(rate.scheduler for rate in self._fit.optimization.rates)
 
     @property
     def metrics(self) -> Mapping[str, float]:
         """The newest value of every metric of the last or present run; reading it may wait for the device."""
-        run = self._runs[-1] if self._runs else self._last_run
-        return {} if run is None else {**run.metrics, **run.logging_to.compute()}
+        return self._runs[-1].current_metrics() if self._runs else dict(self._last_run.metrics)
 
     def log(
         self, name: str, value: Tensor | float, *, reduce: Reduction | None = None, batch_size: int | None = None
     ) -> None:
         """Log a scalar under `name`; see `TrainerView.log`."""
-        self._running(f"log({name!r})").log(name, value, reduce, batch_size)
+        if not self._runs:
+            raise nothing_runs(f"log({name!r})")
+        self._runs[-1].log(name, value, reduce, batch_size)
 
     def call_hook(self, name: str, *args: object) -> None:
         """Call a hook of the callbacks, then of the module; see `TrainerView.call_hook`."""
-        self._running(f"call_hook({name!r})").hook(name)(*args)
+        if not self._runs:
+            raise nothing_runs(f"call_hook({name!r})")
+        self._runs[-1].hook(name)(*args)
 
     def run_began(self, context: RunContext) -> None:
         """A loop has opened a run."""
         self._runs.append(context)
-        self._last_run = context
-        if context.stage is Stage.FIT:
-            self._last_fit = context
 
     def run_ended(self, context: RunContext, error: BaseException | None) -> None:
-        """The run is over."""
+        """The run is over: keep what it came to, and nothing of its module."""
         self._runs.remove(context)
+        self._last_run = RunSummary.of(context)
+        if context.stage is Stage.FIT:
+            self._last_fit = self._last_run
         if not self._runs:
             for logger in self._loggers:
                 logger.finalize("success" if error is None else "failed")
+
+    @property
+    def _fit(self) -> RunContext | None:
+        return next((run for run in reversed(self._runs) if run.stage is Stage.FIT), None)
 
     def publish(self, metrics: Mapping[str, float]) -> None:
         """Give metrics to the loggers."""
         for logger in self._loggers:
             logger.log_metrics(metrics, self.global_step)
 
-    def _running(self, what: str) -> RunContext:
-        if not self._runs:
-            raise MisuseError(f"trainer.{what}", "nothing is running", "Use it from a hook, a step or a loop of a run.")
-        return self._runs[-1]
-
     def _attach(self, name: str, loop: object, before: object = None) -> None:
         check_is_loop(f"trainer.{name}", loop)
-        if isinstance(before, LoopNode):
-            before.detach(self)
         if isinstance(loop, LoopNode):
             loop.attach(self, name)
+        if isinstance(before, LoopNode) and before is not loop:
+            before.detach(self)
 
     def _with(self, name: str, loop: object) -> Self:
         other = copy.copy(self)
-        other._runs, other._last_run, other._last_fit = [], None, None
-        for entry in ENTRY_LOOP_OF.values():
-            setattr(other, entry, loop if entry == name else getattr(self, entry))
+        other._runs, other._last_run, other._last_fit = [], RunSummary(), RunSummary()
+        other._attach(name, loop)
+        vars(other)[f"_{name}"] = loop
         return other
 
     def _enter(

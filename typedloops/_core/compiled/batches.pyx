@@ -92,7 +92,7 @@ cdef enum Stage:
 
 cdef class BatchDriver:
     def __init__(
-        self, batches, step, progress, stop_flag, *, source, length=None, limit=None, transform=None,
+        self, batches, step, BatchProgress progress not None, StopFlag stop_flag not None, *, source, length=None, limit=None, transform=None,
         before=(), gate=None, outputs=None, consume=None, after_step=None, after=(), extra=(), steps=None, max_steps=None,
         on_exhausted=None,
     ):

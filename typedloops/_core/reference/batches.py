@@ -58,6 +58,8 @@ class OptimizerStep(Generic[B, O]):
     ) -> None:
         self.__wrapped__ = training_step
         self._optimizer = optimizer
+        self._zero_grad = optimizer.zero_grad
+        self._optimizer_step = optimizer.step
         self._zero_grad_progress = zero_grad_progress
         self._step_progress = step_progress
         self._loss_of = loss_of
@@ -82,7 +84,7 @@ class OptimizerStep(Generic[B, O]):
         if self._before_zero_grad:
             self._before_zero_grad(self._optimizer)
         self._zero_grad_progress.increment_started()
-        self._optimizer.zero_grad()
+        self._zero_grad()
         self._zero_grad_progress.increment_completed()
         if self._before_backward:
             self._before_backward(loss)
@@ -96,7 +98,7 @@ class OptimizerStep(Generic[B, O]):
         if self._before_optimizer_step:
             self._before_optimizer_step(self._optimizer)
         self._step_progress.increment_ready()
-        self._optimizer.step()
+        self._optimizer_step()
         self._step_progress.increment_completed()
         return output
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from typing_extensions import ParamSpec, TypeVar
 
+from typedloops._core.contract import ITERATION, DrivenLoop
 from typedloops._core.escape import escaped_from
-
-if TYPE_CHECKING:
-    from typedloops._core.contract import DrivenLoop
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,7 +48,7 @@ def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwa
         loop.reset()
         current = loop.on_run_start
         loop.on_run_start(*args, **kwargs)
-        if loop.fused:
+        if loop.fused and ITERATION.isdisjoint(vars(loop)):
             current = loop.advance_all
             loop.advance_all(*args, **kwargs)
         else:

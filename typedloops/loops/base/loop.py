@@ -10,6 +10,7 @@ from typing import TypeVar as PlainTypeVar
 from typing_extensions import ParamSpec, TypeVar
 
 from typedloops._core import run_loop
+from typedloops._core.contract import ITERATION
 from typedloops.errors import ConfigurationError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.promise import promised_result
@@ -18,7 +19,6 @@ from typedloops.loops.base.state import collect_state, load_state
 P = ParamSpec("P")
 R = TypeVar("R", default=None)
 
-ITERATION = ("done", "on_advance_start", "advance", "on_advance_end")
 CONTRACT = frozenset({*ITERATION, "run", "skip", "on_skip", "reset", "on_run_start", "on_run_end"})
 
 

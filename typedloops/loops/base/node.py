@@ -26,7 +26,7 @@ class LoopNode:
     Nothing here is set by `__init__`: a subclass that forgets to call it is sound.
     """
 
-    transient_fields: ClassVar[tuple[str, ...]] = ("_parent", "_slot", "_trainer", "_root_name")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_parent", "_slot", "_trainer", "_root_name", "_context")
     """Attributes that belong to a place or a run: neither pickled nor copied."""
 
     _parent: LoopNode | None = None
@@ -82,6 +82,10 @@ class LoopNode:
                 f"{name}: {type(self).__name__}",
                 f"it is already the child {self.path!r} of a {type(self.root).__name__}",
                 "A loop has one place: build another, or `copy.deepcopy` it.",
+            )
+        if vars(self).get("_context") is not None and self._trainer is not trainer:
+            raise LoopTreeError(
+                f"{name}: {type(self).__name__}", "it is running", "Give it to another trainer when its run is over."
             )
         self._trainer = trainer
         self._root_name = name

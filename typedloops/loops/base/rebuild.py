@@ -35,7 +35,7 @@ def rebuild(where: str, old: Rebuildable, new_class: type[L]) -> L:
             continue
         if parameter.default is not parameter.empty and name in slots:
             continue
-        if hasattr(old, name):
+        if name in vars(old):
             values[name] = getattr(old, name)
         elif parameter.default is parameter.empty:
             missing.append(name)

@@ -9,7 +9,7 @@ from typing_extensions import TypeVar
 
 from typedloops.loops.evaluation.result import LoaderResult
 from typedloops.loops.run.kind import LoadersKind
-from typedloops.loops.run.metrics import MetricStore, batch_size_of, scalars_of
+from typedloops.loops.run.metrics import MetricStore, batch_size_of
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents
 from typedloops.loops.run.position import LoaderPosition, step_of
 
@@ -63,9 +63,7 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
         return LoaderResult(self.batch_progress.current.completed, self._metrics.compute())
 
     def _take_metrics(self, output: object, batch: B, batch_idx: int) -> None:
-        size = batch_size_of(batch)
-        for name, value in scalars_of(output, self.kind.loss).items():
-            self._metrics.log(name, value, batch_size=size)
+        self._metrics.take_scalars(output, self.kind.loss, batch_size_of(batch))
 
     def teardown(self) -> None:
         super().teardown()

@@ -52,17 +52,19 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
         self, limit_batches: BatchLimit | None = None, *, epoch_loop: EvaluationEpochLoop[B] | None = None
     ) -> None:
         super().__init__(limit_batches)
-        self.epoch_loop = epoch_loop or EvaluationEpochLoop(self.kind)
+        self.epoch_loop = EvaluationEpochLoop(self.kind) if epoch_loop is None else epoch_loop
 
     def connect(self, *, epoch_loop: EvaluationEpochLoop[B] | None = None) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
         self._connect({"epoch_loop": epoch_loop})
 
     def run_loader(self, model: M, loader: Iterable[B], position: LoaderPosition) -> LoaderResult:
-        return self.epoch_loop.run(model, loader, position)
+        context = self.context
+        with context.log_to(context.logging_to):  # the loader's own metrics, and then those of the run again
+            return self.epoch_loop.run(model, loader, position)
 
     def result(self, results: Sequence[LoaderResult]) -> EvaluationResult:
-        return EvaluationResult(tuple(results))
+        return EvaluationResult(tuple(results), self.context.logging_to.compute())
 
     def on_result(self, result: EvaluationResult) -> None:
         self.context.publish(result.metrics)

@@ -22,9 +22,15 @@ class LoaderResult:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """The evaluation of every loader, in their order."""
+    """The evaluation of every loader, in their order.
+
+    Args:
+        dataloaders: What each loader gave.
+        logged: What was logged outside of the loaders, as in `on_validation_epoch_end`.
+    """
 
     dataloaders: tuple[LoaderResult, ...] = ()
+    logged: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def batches(self) -> int:
@@ -33,11 +39,12 @@ class EvaluationResult:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The metrics by name; of several loaders, by `name/dataloader_idx_<i>`."""
+        """The metrics by name; those of several loaders by `name/dataloader_idx_<i>`."""
         if len(self.dataloaders) == 1:
-            return dict(self.dataloaders[0].metrics)
-        return {
+            return {**self.dataloaders[0].metrics, **self.logged}
+        of_loaders = {
             f"{name}/dataloader_idx_{i}": value
             for i, loader in enumerate(self.dataloaders)
             for name, value in loader.metrics.items()
         }
+        return {**of_loaders, **self.logged}

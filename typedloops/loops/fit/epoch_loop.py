@@ -75,7 +75,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         super().__init__()
         check_limit(f"{type(self).__name__}.limit_batches", limit_batches)
         self.batch_loop = batch_loop
-        self.val_loop = val_loop or ValidationLoop()
+        self.val_loop = ValidationLoop() if val_loop is None else val_loop
         self.limit_batches = limit_batches
 
     def connect(
@@ -104,7 +104,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
             events=BatchEvents(
                 before=context.listeners.of_callbacks("on_train_batch_start"),
                 gate=context.listeners.of_module("on_train_batch_start"),
-                after_step=optimization.after_step(context.metrics),
+                after_step=optimization.after_step(context.current_metrics),
                 after=context.hook("on_train_batch_end").listeners,
             ),
         )

@@ -12,6 +12,8 @@ from typing_extensions import TypeVar
 
 from typedloops._core import Processed, Progress, ReadyCompleted
 from typedloops._core.escape import name_of
+from typedloops._core.shapes import is_mapping
+from typedloops.errors import ConfigurationError
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.configure import configure
@@ -22,7 +24,6 @@ from typedloops.loops.fit.restart import reset_progress
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
 from typedloops.loops.run.config import check_count, epochs_of
 from typedloops.loops.run.context import InRun, find_context, open_run
-from typedloops.loops.run.metrics import scalars_of
 from typedloops.loops.run.modes import training
 from typedloops.loops.run.optimization import Optimization
 from typedloops.protocols.anything import Anything
@@ -103,6 +104,8 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     state_fields: ClassVar[tuple[str, ...]] = ("epoch_progress", "step_progress")
     transient_fields: ClassVar[tuple[str, ...]] = ("_last_output",)
 
+    _steps_before = 0
+
     def __init__(
         self, epoch_loop: TrainingEpochLoop[M, B, S], *, max_epochs: int | None = None, max_steps: int | None = None
     ) -> None:
@@ -155,7 +158,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
 
     def on_run_start(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
         context = self.context
-        context.stop_flag.requested = False
+        context.metrics.clear()
         context.max_epochs = self.limits.max_epochs
         self._last_output = None
         # That the module configures optimizers was checked when the run began.
@@ -169,6 +172,8 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
                 UserWarning,
                 stacklevel=2,
             )
+        self._steps_before = self.step_progress.total.completed
+        context.optimization.stop_counting()
         context.optimization = Optimization(
             optimizers, rates, bool(automatic), self.step_progress, self.limits.max_steps
         )
@@ -179,7 +184,6 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     def advance(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
         context = self.context
         context.epoch = self.epoch_progress.total.completed
-        context.training_metrics.clear()
         self.epoch_progress.increment_ready()
         context.hook("on_train_epoch_start")()
         self.epoch_progress.increment_started()
@@ -190,14 +194,16 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     def on_advance_end(self) -> None:
         context = self.context
         context.hook("on_train_epoch_end")()
-        context.publish(context.training_metrics.compute())
-        context.optimization.step_rates("epoch", context.metrics)
+        self._publish()
+        context.optimization.step_rates("epoch", lambda: context.metrics)
         self.epoch_progress.increment_completed()
+        self._check_progress()
 
     def on_run_end(self) -> FitResult[S]:
         context = self.context
         context.hook("on_train_end")()
         context.hook("on_fit_end")()
+        self._publish()
         return FitResult(
             stop_reason=self.stop_reason or StopReason.LEFT,
             epochs=self.epoch_progress.total.completed,
@@ -213,31 +219,52 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     def run(
         self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None = None
     ) -> FitResult[S]:
-        unused = () if val_dataloaders is not None else ("epoch_loop.val_loop",)
+        validates = val_dataloaders is not None and self.epoch_loop.val_loop.limit != 0
+        unused = () if validates else ("epoch_loop.val_loop",)
         with open_run(self, Stage.FIT, model, unused) as context, training(model):
             try:
                 return super().run(model, train_dataloaders, val_dataloaders)
             finally:
-                context.optimization.stop_counting()
-                context.optimization = Optimization(steps=self.step_progress)
+                context.stop_flag.requested = False
+
+    def _publish(self) -> None:
+        """Give what was logged since the last time to the trainer, and count anew."""
+        context = self.context
+        context.publish(context.training_metrics.compute())
+        context.training_metrics.clear()
+
+    def _check_progress(self) -> None:
+        """Refuse to go on for ever: steps are the only limit, and none was taken.
+
+        Raises:
+            ConfigurationError: So it is.
+        """
+        limits, steps = self.limits, self.step_progress.total.completed
+        if limits.max_epochs is None and limits.max_steps is not None and not self.done and steps == self._steps_before:
+            raise ConfigurationError(
+                "max_steps",
+                f"it is {limits.max_steps} and the only limit, and a whole epoch took no optimizer step",
+                "Return an optimizer from configure_optimizers and a loss from the training step, or set max_epochs.",
+            )
+        self._steps_before = steps
 
     def _take_metrics(self, epoch: EpochResult[S]) -> None:
         """Make the scalars of the last step metrics; what was logged under the same name goes first."""
         self._last_output = epoch.last_output
-        metrics = self.context.training_metrics
-        for name, value in scalars_of(epoch.last_output, "loss").items():
-            name = "train_loss" if name == "loss" else name
-            if name not in metrics:
-                metrics.log(name, value)
-        self.context.metrics.update(metrics.compute())
+        context = self.context
+        output: object = epoch.last_output
+        if is_mapping(output):
+            output = {"train_loss" if name == "loss" else name: value for name, value in output.items()}
+        context.training_metrics.take_scalars(output, "train_loss")
+        context.metrics.update(context.training_metrics.compute())
 
 
 def detached(output: S) -> S:
-    """`output` without its graph: a tensor, or the tensors of a dict."""
+    """`output` without its graph: a tensor, or a dict of the entries of a mapping."""
     if isinstance(output, Tensor):
         return cast("S", output.detach())
-    if type(output) is dict:
-        entries = cast("dict[object, object]", output)
+    if isinstance(output, Mapping):
+        entries = cast("Mapping[object, object]", output)
         return cast("S", {name: detached(value) for name, value in entries.items()})
     return output
 
@@ -258,7 +285,9 @@ class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
         *,
         epoch_loop: TrainingEpochLoop[AnyModule, Anything, Anything] | None = None,
     ) -> None:
-        super().__init__(epoch_loop or default_epoch_loop(), max_epochs=max_epochs, max_steps=max_steps)
+        super().__init__(
+            default_epoch_loop() if epoch_loop is None else epoch_loop, max_epochs=max_epochs, max_steps=max_steps
+        )
 
     # With loaders to validate on, the module must also validate: the base has no way to say that.
     @overload  # type: ignore[override]

@@ -30,6 +30,8 @@ class LossFinder:
         Raises:
             StepOutputError: There is none.
         """
+        if isinstance(output, Tensor):
+            return output
         loss = output
         if isinstance(output, Mapping):
             if "loss" not in output:

@@ -46,7 +46,9 @@ class OptimizerProgress:
         step, zero_grad = _steps(), _zero_grads()
         step.load_state_dict(_as_mapping("step", parts["step"]))
         zero_grad.load_state_dict(_as_mapping("zero_grad", parts["zero_grad"]))
-        self.step, self.zero_grad = step, zero_grad
+        # In place: whoever counts with these trackers goes on counting with them.
+        self.step.load_state_dict(step.state_dict())
+        self.zero_grad.load_state_dict(zero_grad.state_dict())
 
 
 @dataclass

@@ -53,7 +53,7 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], list[Anythin
         self, limit_batches: BatchLimit | None = None, *, epoch_loop: PredictionEpochLoop[object] | None = None
     ) -> None:
         super().__init__(limit_batches)
-        self.epoch_loop = epoch_loop or PredictionEpochLoop()
+        self.epoch_loop = PredictionEpochLoop() if epoch_loop is None else epoch_loop
 
     def connect(self, *, epoch_loop: PredictionEpochLoop[object] | None = None) -> None:
         """Put loops into the slots; None leaves a slot as it is."""

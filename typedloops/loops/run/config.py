@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TypeAlias
 
+from typedloops._core.counting import LARGEST_COUNT
 from typedloops.errors import ConfigurationError
 
 BatchLimit: TypeAlias = int | float
@@ -58,6 +59,8 @@ class RunConfig:
 def check_int(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigurationError(name, f"{value!r} is not a number of things", "Give an int.")
+    if value > LARGEST_COUNT:
+        raise ConfigurationError(name, f"{value!r} is more than can be counted", "Give -1 or 1.0 for no limit.")
     return value
 
 
@@ -74,6 +77,8 @@ def check_limit(name: str, value: object) -> None:
     remedy = "Give a number of batches, or a share from 0.0 to 1.0."
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigurationError(name, f"{value!r} is no limit", remedy)
+    if isinstance(value, int):
+        check_int(name, value)
     if value < 0:
         raise ConfigurationError(name, f"{value!r} is negative", remedy)
     if isinstance(value, float) and not value <= 1.0:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import ClassVar, Generic
+from collections.abc import Collection, Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import ClassVar, Generic, cast
 
 from typing_extensions import ParamSpec, Protocol, TypeVar, runtime_checkable
 
@@ -58,11 +58,19 @@ class RunContext:
         self.training_metrics: MetricStore = MetricStore(default="last")
         self.logging_to: MetricStore = self.training_metrics
 
+    def optimization_ends(self) -> None:
+        """Leave the optimizers as they were."""
+        self.optimization.stop_counting()
+
     def hook(self, event: str) -> Hook:
         return self.listeners.hook(event)
 
     def log(self, name: str, value: Scalar, reduce: Reduction | None = None, batch_size: int | None = None) -> None:
         self.logging_to.log(name, value, reduce, batch_size)
+
+    def current_metrics(self) -> dict[str, float]:
+        """The newest value of every metric; this may wait for the device."""
+        return {**self.metrics, **self.logging_to.compute()}
 
     def publish(self, metrics: Mapping[str, float]) -> None:
         """Make metrics known to the trainer and its loggers."""
@@ -150,15 +158,16 @@ def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[st
     trainer = loop.root._trainer  # pyright: ignore[reportPrivateUsage]
     context = RunContext(stage, module, trainer if isinstance(trainer, Host) else None)
     vars(loop)["_context"] = context
-    try:
+    with ExitStack() as ending:
+        # Last in, first out: the loops are torn down while they still know their run.
+        ending.callback(vars(loop).pop, "_context", None)
+        ending.callback(context.optimization_ends)
+        for _, node in loop.walk():
+            if isinstance(node, Loop):
+                ending.callback(node.teardown)
         with _hosted(context):
             _set_up(context)
             yield context
-    finally:
-        del vars(loop)["_context"]
-        for _, node in reversed(list(loop.walk())):
-            if isinstance(node, Loop):
-                node.teardown()
 
 
 @contextmanager
@@ -170,7 +179,7 @@ def _hosted(context: RunContext) -> Generator[None]:
         yield
     except BaseException as error:
         failure = error
-        context.hook("on_exception")(error)
+        _tell(context, error)
         raise
     finally:
         try:
@@ -180,14 +189,30 @@ def _hosted(context: RunContext) -> Generator[None]:
                 context.host.run_ended(context, failure)
 
 
+def _tell(context: RunContext, error: BaseException) -> None:
+    """Call `on_exception`; the error that ended the run is the one to be raised, whatever the hook does."""
+    try:
+        context.hook("on_exception")(error)
+    except Exception as second:
+        error.add_note(f"on_exception raised as well: {second!r}")
+
+
 def _set_up(context: RunContext) -> None:
     configure_callbacks = context.listeners.of_module("configure_callbacks")
     if configure_callbacks is not None:
         callbacks = configure_callbacks()
-        context.listeners.add_callbacks(callbacks if isinstance(callbacks, Sequence) else [callbacks])
+        context.listeners.add_callbacks(_several(callbacks))
     for event in ("prepare_data", "configure_model"):
         own = context.listeners.of_module(event)
         if event == "configure_model":
             context.hook("setup")(str(context.stage))
         if own is not None:
             own()
+
+
+def _several(callbacks: object) -> Iterable[object]:
+    """What `configure_callbacks` returned as callbacks: several, one, or None for none."""
+    if callbacks is None:
+        return ()
+    one = isinstance(callbacks, type) or not isinstance(callbacks, Iterable)
+    return [callbacks] if one else cast("Iterable[object]", callbacks)

@@ -51,19 +51,14 @@ class Listeners:
     """
 
     def __init__(self, callbacks: Sequence[object], module: object, trainer: object) -> None:
-        for callback in callbacks:
-            if isinstance(callback, type):
-                raise HookError(
-                    f"callbacks: {callback.__name__}", "it is a class", f"Give an instance: {callback.__name__}()."
-                )
-        self._callbacks = tuple(callbacks)
+        self._callbacks = _instances(callbacks)
         self._module = module
         self._trainer = trainer
         self._hooks: dict[str, Hook] = {}
 
     def add_callbacks(self, callbacks: Iterable[object]) -> None:
         """Add callbacks of the module's own; events that were asked for before are asked for anew."""
-        self._callbacks += tuple(callbacks)
+        self._callbacks += _instances(callbacks)
         self._hooks.clear()
 
     def of_callbacks(self, event: str) -> tuple[AnyCallable, ...]:
@@ -80,3 +75,13 @@ class Listeners:
             own = self.of_module(event)
             hook = self._hooks[event] = Hook(event, [*self.of_callbacks(event), *([own] if own else [])])
         return hook
+
+
+def _instances(callbacks: Iterable[object]) -> tuple[object, ...]:
+    callbacks = tuple(callbacks)
+    for callback in callbacks:
+        if isinstance(callback, type):
+            raise HookError(
+                f"callbacks: {callback.__name__}", "it is a class", f"Give an instance: {callback.__name__}()."
+            )
+    return callbacks

@@ -86,7 +86,7 @@ def resolve_limit(where: str, limit: BatchLimit, length: int | None) -> int | No
     """
     if isinstance(limit, int):
         return limit
-    if limit == 1.0:
+    if limit == 1.0 or length == 0:  # of an empty loader, that it is empty is told when it is asked
         return None
     if limit == 0.0:
         return 0
@@ -95,7 +95,7 @@ def resolve_limit(where: str, limit: BatchLimit, length: int | None) -> int | No
             where, f"a share of {limit} cannot be taken of a loader without a length", "Give an int, or 1.0 for all."
         )
     batches = int(length * limit)
-    if batches == 0 and length > 0:
+    if batches == 0:
         raise ConfigurationError(
             where,
             f"a share of {limit} of {length} batches is less than one batch",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import nan
+from numbers import Real
 from typing import TypeAlias, TypeGuard, cast
 
 import torch
@@ -32,7 +34,9 @@ class Metric:
     def compute(self) -> float:
         """The reduced value; this is where the host waits."""
         value = 0.0 if self._value is None else float(self._value)
-        return value / self._weight if self.reduce == "mean" else value
+        if self.reduce != "mean":
+            return value
+        return value / self._weight if self._weight else nan
 
 
 def _minimum(a: Scalar, b: Scalar) -> Scalar:
@@ -62,44 +66,70 @@ class MetricStore:
     def __init__(self, default: Reduction) -> None:
         self._default: Reduction = default
         self._metrics: dict[str, Metric] = {}
+        self._taken: set[str] = set()
+        self.closed = False
 
     def log(self, name: str, value: Scalar, reduce: Reduction | None = None, batch_size: float | None = None) -> None:
         """Take a scalar; see `TrainerView.log`.
 
         Raises:
-            MisuseError: It is no scalar, or the name is already reduced otherwise.
+            MisuseError: It is no scalar, the name is already reduced otherwise, or nothing is counted any more.
         """
-        if isinstance(value, Tensor):
-            if value.numel() != 1:
-                raise MisuseError(f"log({name!r})", f"its value has shape {tuple(value.shape)}", "Log a scalar.")
-            value = value.detach()
         metric = self._metrics.get(name)
-        if metric is None:
-            metric = self._metrics[name] = Metric(self._checked(name, reduce or self._default))
-        elif reduce is not None and reduce != metric.reduce:
+        if metric is None or (reduce is not None and reduce != metric.reduce):
+            metric = self._metrics[name] = self._new_metric(name, reduce, metric)
+        metric.add(_kept(name, value), 1.0 if batch_size is None else batch_size)
+
+    def _new_metric(self, name: str, reduce: Reduction | None, before: Metric | None) -> Metric:
+        if self.closed:
+            raise MisuseError(
+                f"log({name!r})", "the metrics of this phase are already taken", "Log it in its `..._epoch_end` hook."
+            )
+        if before is not None:
             raise MisuseError(
                 f"log({name!r})",
-                f"it is reduced by {metric.reduce!r} and now by {reduce!r}",
+                f"it is reduced by {before.reduce!r} and now by {reduce!r}",
                 "Use one reduction for one name.",
             )
-        metric.add(value, 1.0 if batch_size is None else batch_size)
+        if reduce is not None and reduce not in COMBINE:
+            raise MisuseError(
+                f"log({name!r})", f"{reduce!r} is not a reduction", f"Give one of {', '.join(map(repr, COMBINE))}."
+            )
+        return Metric(reduce or self._default)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._metrics
+    def close(self) -> None:
+        """Refuse what is logged from now on: nobody would see it."""
+        self.closed = True
+        self._metrics = {}
 
     def compute(self) -> dict[str, float]:
         return {name: metric.compute() for name, metric in self._metrics.items()}
 
     def clear(self) -> None:
         self._metrics.clear()
+        self._taken.clear()
 
-    @staticmethod
-    def _checked(name: str, reduce: Reduction) -> Reduction:
-        if reduce not in COMBINE:
-            raise MisuseError(
-                f"log({name!r})", f"{reduce!r} is not a reduction", f"Give one of {', '.join(map(repr, COMBINE))}."
-            )
-        return reduce
+    def take_scalars(self, output: object, loss_name: str, batch_size: int | None = None) -> None:
+        """Log the scalars in a step's output, but for the names that were logged by hand."""
+        by_hand = self._metrics.keys() - self._taken
+        for name, value in scalars_of(output, loss_name).items():
+            if name not in by_hand:
+                self._taken.add(name)
+                self.log(name, value, batch_size=batch_size)
+
+
+def _kept(name: str, value: object) -> Scalar:
+    """`value` without its graph, safe from being changed in place, and not read from its device."""
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            raise MisuseError(f"log({name!r})", f"its value has shape {tuple(value.shape)}", "Log a scalar.")
+        # A tensor with a graph is not counted up in place; one without may be, and is copied.
+        return value.detach() if value.requires_grad else value.clone()
+    if isinstance(value, Real):
+        return float(value)
+    raise MisuseError(
+        f"log({name!r})", f"its value is a {type(value).__name__}", "Log a number or a tensor with one element."
+    )
 
 
 def scalars_of(output: object, loss_name: str) -> dict[str, Scalar]:

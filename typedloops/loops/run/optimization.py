@@ -37,7 +37,7 @@ class ScheduledRate:
     progress: SchedulerProgress = field(default_factory=SchedulerProgress)
     due: int = 0
 
-    def step(self, metrics: Mapping[str, float]) -> None:
+    def step(self, metrics: Callable[[], Mapping[str, float]]) -> None:
         """Count one interval; step the scheduler when `frequency` of them have passed.
 
         Raises:
@@ -47,19 +47,23 @@ class ScheduledRate:
         if self.due % self.frequency:
             return
         self.progress.increment_ready()
-        if not isinstance(self.scheduler, ReduceLROnPlateau):
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            known = metrics()
+            if self.monitor is None or self.monitor not in known:
+                self._check_strictness(known)
+                return
+            self.scheduler.step(known[self.monitor])  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
+        else:
             self.scheduler.step()
-        elif self.monitor is not None and self.monitor in metrics:
-            self.scheduler.step(metrics[self.monitor])  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
-        elif self.strict:
+        self.progress.increment_completed()
+
+    def _check_strictness(self, known: Mapping[str, float]) -> None:
+        if self.strict:
             raise OptimizerError(
                 f"ReduceLROnPlateau(monitor={self.monitor!r})",
-                f"there is no such metric after this {self.interval}; there are {sorted(metrics)}",
+                f"there is no such metric after this {self.interval}; there are {sorted(known)}",
                 "Return it from a step, log it, monitor another one, or set strict=False.",
             )
-        else:
-            return
-        self.progress.increment_completed()
 
 
 @dataclass
@@ -94,12 +98,12 @@ class Optimization:
         while self._handles:
             self._handles.pop().remove()
 
-    def step_rates(self, interval: str, metrics: Mapping[str, float]) -> None:
+    def step_rates(self, interval: str, metrics: Callable[[], Mapping[str, float]]) -> None:
         """Step the schedulers of this interval."""
         for rate in self._rates_of(interval):
             rate.step(metrics)
 
-    def after_step(self, metrics: Mapping[str, float]) -> Callable[[], None] | None:
+    def after_step(self, metrics: Callable[[], Mapping[str, float]]) -> Callable[[], None] | None:
         """What to call after each batch: steps the schedulers when an optimizer has stepped."""
         if not self._rates_of("step"):
             return None

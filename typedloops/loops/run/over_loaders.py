@@ -13,6 +13,7 @@ from typedloops.loops.run.config import BatchLimit, check_limit
 from typedloops.loops.run.context import InRun, open_run
 from typedloops.loops.run.kind import LoadersKind
 from typedloops.loops.run.loaders import as_loaders
+from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.modes import evaluating
 from typedloops.loops.run.position import LoaderPosition
 from typedloops.protocols.data import Loaders
@@ -70,17 +71,19 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
         self.dataloader_progress.increment_completed()
 
     def on_run_end(self) -> R:
+        context = self.context
+        context.hook(f"on_{self.kind.name}_epoch_end")()
         result = self.result(self._results)
-        self.context.hook(f"on_{self.kind.name}_epoch_end")()
         self.on_result(result)
-        self.context.hook(f"on_{self.kind.name}_end")()
+        context.logging_to.close()
+        context.hook(f"on_{self.kind.name}_end")()
         return result
 
     def run(self, model: M, dataloaders: Loaders[B]) -> R:
         with (
             open_run(self, self.kind.stage, model) as context,
             evaluating(model, context.config.inference_mode),
-            context.log_to(context.logging_to),
+            context.log_to(MetricStore(default="mean")),
         ):
             return super().run(model, dataloaders)
 

@@ -1,0 +1,84 @@
+# pyright: reportUnknownMemberType=false
+"""The trainer's arguments, entry points and loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tests.typing.good.models import Batch, Classifier, batches
+from typedloops import FitLoop, Loop, PredictionLoop, StopReason, Trainer, ValidationLoop
+
+data, model, trainer = batches(), Classifier(), Trainer(max_epochs=1)
+
+
+class Scores(Loop[[Classifier, Iterable[Batch]], list[float]]):
+    """Another kind of entry loop."""
+
+    @property
+    def done(self) -> bool:
+        return True
+
+    def advance(self, model: Classifier, source: Iterable[Batch]) -> None: ...
+
+    def on_run_end(self) -> list[float]:
+        return []
+
+
+# Arguments of an entry point.
+trainer.fit(model)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+trainer.fit()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+trainer.fit(train_dataloaders=data)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+trainer.fit(model, data, data, data)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+trainer.fit(model, data, val_dataloader=data)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+trainer.fit(model, 3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.validate(model)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+trainer.test(model, data, data)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+trainer.predict(model, data, return_predictions=True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+# Arguments of the trainer.
+Trainer(max_epoch=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Trainer(max_epochs="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(max_epochs=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(limit_val_batches="all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(callbacks=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(loggers=[print])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+Trainer(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Trainer(fit_loop=FitLoop)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(fit_loop=object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+trainer.with_fit_loop(model)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+trainer.with_predict_loop(PredictionLoop)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+
+
+def assign(trainer: Trainer) -> None:
+    """Another kind of loop goes through the constructor or `with_fit_loop`."""
+    trainer.fit_loop = Scores()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.fit_loop = FitLoop  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.validate_loop = PredictionLoop()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.predict_loop = None  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.fit = trainer.validate  # type: ignore[assignment, misc]  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.optimizers = []  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.global_step = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.should_stop = "now"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+# What an entry point takes follows from its loop.
+scoring = Trainer(fit_loop=Scores())
+scoring.fit(model, [1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+scoring.fit(1, data)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+scoring.fit(model, data, data)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+scoring.fit_loop = FitLoop()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+epochs: int = scoring.fit(model, data)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+# What a result has.
+result = trainer.fit(model, data)
+result.epochs = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+print(result.loss)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType]
+result.last_output.item()  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+text: str = trainer.predict(model, data)[0]  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+reason: StopReason = trainer.fit_loop.stop_reason  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+trainer.metrics["loss"] = 1.0  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+trainer.log("loss", "high")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+trainer.log("loss", 1.0, reduce="median")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+FitLoop(max_epochs="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ValidationLoop(limit_batches="all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,86 @@
+"""The default trainer: what its entry points take and return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, assert_type
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from tests.typing.good.models import Batch, Classifier, batches, loader
+from typedloops import (
+    EvaluationResult,
+    FitLoop,
+    FitResult,
+    LoaderResult,
+    PredictionLoop,
+    Stage,
+    StopReason,
+    TestLoop,
+    Trainer,
+    TrainerView,
+    ValidationLoop,
+)
+
+model, data = Classifier(), batches()
+trainer = Trainer(max_epochs=1, limit_val_batches=1.0, limit_test_batches=1)
+assert_type(trainer, Trainer[FitLoop, ValidationLoop, TestLoop, PredictionLoop])
+assert_type(trainer.fit_loop, FitLoop)
+assert_type(trainer.validate_loop, ValidationLoop)
+assert_type(trainer.test_loop, TestLoop)
+assert_type(trainer.predict_loop, PredictionLoop)
+
+result = trainer.fit(model, data, data)
+assert_type(result, FitResult[Tensor])
+assert_type(result.stop_reason, StopReason)
+assert_type(result.metrics, Mapping[str, float])
+assert_type(result.last_output, Tensor | None)
+assert_type(result.epochs, int)
+assert_type(trainer.fit(model, data), FitResult[Tensor])
+assert_type(trainer.fit(model, data, None), FitResult[Tensor])
+assert_type(trainer.fit(model, train_dataloaders=data, val_dataloaders=[loader(), loader()]), FitResult[Tensor])
+assert_type(trainer.fit(model=model, train_dataloaders=iter(data)), FitResult[Tensor])
+
+evaluation = trainer.validate(model, data)
+assert_type(evaluation, EvaluationResult)
+assert_type(evaluation.metrics, dict[str, float])
+assert_type(evaluation.dataloaders, tuple[LoaderResult, ...])
+assert_type(trainer.validate(model, [loader(), loader()]), EvaluationResult)
+assert_type(trainer.test(model, dataloaders=data), EvaluationResult)
+assert_type(trainer.test(model, (loader(), loader())), EvaluationResult)
+assert_type(trainer.predict(model, data), list[Tensor])
+
+view: TrainerView = trainer
+assert_type(view.stage, Stage | None)
+assert_type(trainer.stage, Stage | None)
+assert_type(trainer.optimizers, Sequence[Optimizer])
+assert_type(trainer.metrics, Mapping[str, float])
+assert_type(trainer.global_step, int)
+assert_type(trainer.current_epoch, int)
+
+
+def run(fit: Callable[[Classifier, Iterable[Batch]], FitResult[Tensor]]) -> StopReason:
+    """An entry point is a function like any other."""
+    return fit(model, data).stop_reason
+
+
+assert_type(run(trainer.fit), StopReason)
+
+
+def describe(reason: StopReason) -> Literal["done", "asked", "cut short"]:
+    """A match over the reasons is known to be exhaustive."""
+    match reason:
+        case StopReason.MAX_EPOCHS | StopReason.MAX_STEPS:
+            return "done"
+        case StopReason.REQUESTED | StopReason.LEFT:
+            return "asked"
+        case StopReason.NO_BATCHES:
+            return "cut short"
+
+
+assert describe(result.stop_reason) == "done"
+assert result.epochs == 1
+assert result.batches == len(data)
+assert isinstance(result.last_output, torch.Tensor)
