@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from typedloops.protocols import LoopProtocol as LoopProtocol
     from typedloops.protocols import Stage as Stage
     from typedloops.protocols import TrainerView as TrainerView
+    from typedloops.protocols import TrainingModule as TrainingModule
     from typedloops.trainer import Trainer as Trainer
 else:
     # Imported when first asked for: a loop of one's own needs no torch.
@@ -95,7 +96,7 @@ else:
         ),
         "loops.prediction": ("PredictionEpochLoop", "PredictionLoop"),
         "loops.fit.stopping": ("StopReason",),
-        "protocols": ("LoopProtocol", "Stage", "TrainerView"),
+        "protocols": ("LoopProtocol", "Stage", "TrainerView", "TrainingModule"),
         "trainer": ("Trainer",),
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

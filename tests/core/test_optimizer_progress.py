@@ -136,7 +136,6 @@ def test_nothing_changes_when_only_the_second_tracker_does_not_fit() -> None:
     assert progress == in_a_step(2)
 
 
-@pytest.mark.xfail(reason="OptimizerProgress.load_state_dict replaces both progresses", strict=True)
 def test_whoever_counts_goes_on_counting_after_a_state_is_loaded() -> None:
     progress = OptimizationProgress()
     step, zero_grad = progress.optimizer.step, progress.optimizer.zero_grad.total

@@ -337,7 +337,6 @@ def test_a_fused_loop_with_a_method_of_its_own_on_the_instance_is_iterated(core:
     assert loop.seen == [*BEFORE, *ITERATION, *AFTER]
 
 
-@pytest.mark.xfail(reason="an attribute `done` of the instance is taken for a method that was set on it", strict=True)
 def test_a_fused_loop_may_have_done_as_an_attribute_of_the_instance(core: Core) -> None:
     class Flagged(FusedTraced):
         done = False

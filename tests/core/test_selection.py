@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -16,6 +17,11 @@ class NotBuilt:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, NotBuilt())
 """
+
+
+needs_compiled = pytest.mark.skipif(
+    find_spec("typedloops._core.compiled.driver") is None, reason="the compiled core is not built"
+)
 
 
 def python(code: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -41,9 +47,9 @@ def test_the_environment_chooses_the_reference(value: str) -> None:
     assert told.stdout.split() == ["False", "typedloops._core.reference.progress"], told.stderr
 
 
+@needs_compiled
 @pytest.mark.parametrize("value", ["", "0"])
 def test_otherwise_the_compiled_core_is_chosen(value: str) -> None:
-    pytest.importorskip("typedloops._core.compiled.driver", reason="the compiled core is not built")
     told = python(
         "import typedloops as t; print(t.COMPILED, t.Processed.__module__)", "-W", "error", TYPEDLOOPS_PURE=value
     )
@@ -57,6 +63,7 @@ def test_without_the_compiled_core_the_reference_runs_and_says_so() -> None:
     assert "set TYPEDLOOPS_PURE=1 to choose this core" in told.stderr
 
 
+@needs_compiled
 def test_something_else_that_is_missing_is_not_taken_for_the_compiled_core() -> None:
     told = python(without("typedloops._core.batch_errors", "import typedloops; typedloops.COMPILED"))
     assert "ModuleNotFoundError: No module named 'typedloops._core.batch_errors'" in told.stderr

@@ -401,12 +401,7 @@ def test_a_progress_of_ones_own_is_deep_copied_with_what_it_holds(core: Core) ->
 
 
 @pytest.mark.parametrize("name", TRACKERS)
-def test_a_tracker_of_ones_own_is_deep_copied_with_what_it_holds(
-    core: Core, request: pytest.FixtureRequest, name: str
-) -> None:
-    if core.name == "compiled":
-        reason = "__reduce__ gives the subclass's __init__ the counters and drops its attributes"
-        request.applymarker(pytest.mark.xfail(reason=reason, raises=TypeError, strict=True))
+def test_a_tracker_of_ones_own_is_deep_copied_with_what_it_holds(core: Core, name: str) -> None:
     tracker = type("NamedTracker", (Named, tracker_class(core, name)), {})("mine")
     tracker.ready = 3
     copied = copy.deepcopy(tracker)

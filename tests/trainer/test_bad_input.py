@@ -102,6 +102,29 @@ class StoppingCallback(Callback):
         raise StopIteration
 
 
+class Narrow:
+    def on_train_epoch_end(self, trainer: object) -> None: ...
+
+
+class NarrowModule(Classifier):
+    def on_train_batch_end(self, outputs: object) -> None: ...
+
+
+class StopsValidation(Callback):
+    def on_validation_start(self, trainer: Any, module: nn.Module) -> None:
+        trainer.should_stop = True
+
+
+class LogsTooLate(Callback):
+    def on_validation_end(self, trainer: Any, module: nn.Module) -> None:
+        trainer.log("late", 1.0)
+
+
+class LogsNone(Callback):
+    def on_validation_epoch_end(self, trainer: Any, module: nn.Module) -> None:
+        trainer.log("x", None)
+
+
 def stop(items: object) -> object:
     raise StopIteration
 
@@ -273,6 +296,50 @@ CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
         fit(Classifier(), callbacks=[StoppingCallback]),
         HookError,
         ("callbacks: StoppingCallback", "it is a class", "Give an instance: StoppingCallback()"),
+    ),
+    "a callback's hook with other parameters": (
+        fit(Classifier(), callbacks=[Narrow()]),
+        HookError,
+        (
+            "Narrow.on_train_epoch_end",
+            "too many positional arguments",
+            "`def on_train_epoch_end(self, trainer, module)`",
+        ),
+    ),
+    "a module's hook with other parameters": (
+        fit(NarrowModule()),
+        HookError,
+        ("NarrowModule.on_train_batch_end", "too many positional", "(self, outputs, batch, batch_idx)`"),
+    ),
+    "steps as the only limit, and none taken": (
+        lambda: Trainer(max_steps=3).fit(giving(None), batches(2)),
+        ConfigurationError,
+        ("max_steps", "the only limit, and a whole epoch took no optimizer step"),
+    ),
+    "a limit beyond counting": (
+        lambda: Trainer(limit_train_batches=10**30),
+        ConfigurationError,
+        ("limit_train_batches", "more than can be counted"),
+    ),
+    "an empty loader with a share": (
+        fit(Classifier(), [], limit_train_batches=0.5),
+        LoaderError,
+        ("train dataloader", "it gave no batches"),
+    ),
+    "should_stop in a validation": (
+        lambda: Trainer(callbacks=[StopsValidation()]).validate(Classifier(), batches(1)),
+        MisuseError,
+        ("trainer.should_stop", "a run of validate cannot be stopped"),
+    ),
+    "a log that nobody would see": (
+        lambda: Trainer(callbacks=[LogsTooLate()]).validate(Classifier(), batches(1)),
+        MisuseError,
+        ("log('late')", "already taken", "epoch_end"),
+    ),
+    "None logged": (
+        lambda: Trainer(callbacks=[LogsNone()]).validate(Classifier(), batches(1)),
+        MisuseError,
+        ("log('x')", "its value is a NoneType", "Log a number"),
     ),
     "StopIteration from a step": (
         fit(Stopping()),

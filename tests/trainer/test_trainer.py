@@ -288,3 +288,80 @@ def test_the_default_trees() -> None:
     assert str(trainer.test_loop.tree()) == "test_loop: TestLoop\n└─ epoch_loop: EvaluationEpochLoop"
     assert str(trainer.predict_loop.tree()) == "predict_loop: PredictionLoop\n└─ epoch_loop: PredictionEpochLoop"
     assert trainer.fit_loop.epoch_loop.val_loop.epoch_loop.path == "fit_loop.epoch_loop.val_loop.epoch_loop"
+
+
+class LoggingAtEdges(Callback[Classifier]):
+    """Logs in the hooks around the batches, as evaluation code does."""
+
+    def on_train_start(self, trainer: TrainerView, module: Classifier) -> None:
+        trainer.log("at train start", 1.0)
+
+    def on_validation_epoch_end(self, trainer: TrainerView, module: Classifier) -> None:
+        trainer.log("at validation epoch end", 2.0)
+
+    def on_train_end(self, trainer: TrainerView, module: Classifier) -> None:
+        trainer.log("at train end", 3.0)
+
+
+def test_what_is_logged_at_the_edges_of_a_phase_is_kept() -> None:
+    trainer = Trainer(max_epochs=1, callbacks=[LoggingAtEdges()])
+    result = trainer.fit(Classifier(), batches(1), batches(1))
+    edges = {name: value for name, value in result.metrics.items() if name.startswith("at ")}
+    assert edges == {"at train start": 1.0, "at validation epoch end": 2.0, "at train end": 3.0}
+    assert trainer.metrics == result.metrics
+    assert trainer.validate(Classifier(), batches(1)).metrics["at validation epoch end"] == 2.0
+
+
+def test_a_value_logged_by_hand_is_not_counted_again_when_the_step_returns_it() -> None:
+    class Both(Callback[Classifier]):
+        def on_validation_batch_start(
+            self, trainer: TrainerView, module: Classifier, batch: object, batch_idx: int, dataloader_idx: int = 0
+        ) -> None:
+            trainer.log("val_loss", 5.0)
+
+    assert Trainer(callbacks=[Both()]).validate(Classifier(), batches(3)).metrics == {"val_loss": 5.0}
+
+
+def test_a_tensor_that_is_counted_up_in_place_is_logged_as_it_was() -> None:
+    class InPlace(Callback[Classifier]):
+        count: Tensor
+
+        def on_validation_batch_start(
+            self, trainer: TrainerView, module: Classifier, batch: object, batch_idx: int, dataloader_idx: int = 0
+        ) -> None:
+            self.count = torch.zeros(()) if batch_idx == 0 else self.count
+            self.count += 1
+            trainer.log("sum", self.count, reduce="sum")
+
+    assert Trainer(callbacks=[InPlace()]).validate(Classifier(), batches(4)).metrics["sum"] == 10.0
+
+
+def test_a_trainer_keeps_no_module_alive() -> None:
+    import gc
+    import weakref
+
+    trainer, model = Trainer(max_epochs=1), Classifier()
+    trainer.fit(model, batches(1), batches(1))
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+    assert copy.deepcopy(trainer).fit(Classifier(), batches(1)).epochs == 1
+
+
+def test_optimizers_are_there_until_the_end_of_a_failed_fit() -> None:
+    seen: list[int] = []
+
+    class Failing(Classifier):
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            raise ZeroDivisionError
+
+    class Saving(Callback):
+        def on_exception(self, trainer: TrainerView, module: nn.Module, exception: BaseException) -> None:
+            seen.append(len(trainer.optimizers))
+            raise ValueError("while saving")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        Trainer(max_epochs=1, callbacks=[Saving()]).fit(Failing(), batches(1))
+    assert seen == [1]
+    assert caught.value.__notes__ == ["on_exception raised as well: ValueError('while saving')"]

@@ -10,7 +10,7 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
 
-ITERATION = frozenset({"done", "on_advance_start", "advance", "on_advance_end"})
+ITERATION = frozenset({"on_advance_start", "advance", "on_advance_end"})
 """What `advance_all` does in one call; an instance that has one of its own is iterated."""
 
 

@@ -151,14 +151,12 @@ def test_a_mixin_may_keep_the_promise() -> None:
     assert isinstance(Kept().run(1), Score)
 
 
-@pytest.mark.xfail(reason="only the name of a generic type is told", strict=True)
 def test_a_generic_promise_is_told_whole() -> None:
     with pytest.raises(ConfigurationError, match=r"Define `on_run_end\(self\) -> list\[int\]`"):
 
         class Silent(Scored[list[int]]): ...
 
 
-@pytest.mark.xfail(reason="the name of a type that is written as a string is told as a ForwardRef", strict=True)
 def test_a_promise_that_is_written_as_a_string_is_told_as_it_is_written() -> None:
     with pytest.raises(ConfigurationError, match=r"Define `on_run_end\(self\) -> Later`"):
 
@@ -169,9 +167,6 @@ class Later:
     pass
 
 
-@pytest.mark.xfail(
-    reason="only None and object are known to have None as a value", raises=ConfigurationError, strict=True
-)
 def test_a_promise_that_none_keeps_among_others_needs_nothing() -> None:
     class Silent(Scored[int | None]): ...
 

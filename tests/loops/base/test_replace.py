@@ -286,7 +286,6 @@ def test_a_list_is_not_replaced_by_a_loop() -> None:
         Stages(Leaf()).replace(stages=Leaf())
 
 
-@pytest.mark.xfail(reason="the class is called without arguments", raises=TypeError, strict=True)
 @pytest.mark.parametrize("old", [None, Foreign()], ids=["nothing", "a foreign loop"])
 def test_a_class_that_needs_values_cannot_replace_what_has_none(old: Foreign | None) -> None:
     pair = Pair(Leaf(), old)

@@ -113,3 +113,6 @@ def restored(
     is_last_batch: bool | None = None,
 ) -> Progress[ReadyCompleted]:
     """What a pickle or a copy of a progress is built with, past any `__init__` of a subclass."""
+
+def restored_tracker(cls: type[ReadyCompleted], values: Mapping[str, int]) -> ReadyCompleted:
+    """What a pickle or a copy of a tracker is built with, past any `__init__` of a subclass."""

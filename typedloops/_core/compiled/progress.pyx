@@ -41,7 +41,7 @@ cdef class ReadyCompleted:
         return f"{type(self).__name__}({counters})"
 
     def __reduce__(self):
-        return type(self), tuple(self.state_dict().values())
+        return restored_tracker, (type(self), self.state_dict()), getattr(self, "__dict__", None)
 
 
 cdef class Started(ReadyCompleted):
@@ -182,3 +182,10 @@ def restored(cls, total, current, is_last_batch=None):
     if is_last_batch is not None:
         progress.is_last_batch = is_last_batch
     return progress
+
+
+def restored_tracker(cls, values):
+    """What a pickle or a copy of a tracker is built with, past any `__init__` of a subclass."""
+    tracker = cls.__new__(cls)
+    (<ReadyCompleted?>tracker)._assign(values)
+    return tracker

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Generic, cast
-from typing import TypeVar as PlainTypeVar
 
 from typing_extensions import ParamSpec, TypeVar
 
@@ -13,13 +12,13 @@ from typedloops._core import run_loop
 from typedloops._core.contract import ITERATION
 from typedloops.errors import ConfigurationError
 from typedloops.loops.base.node import LoopNode
-from typedloops.loops.base.promise import promised_result
+from typedloops.loops.base.promise import may_be_none, name_of_type, promised_result
 from typedloops.loops.base.state import collect_state, load_state
 
 P = ParamSpec("P")
 R = TypeVar("R", default=None)
 
-CONTRACT = frozenset({*ITERATION, "run", "skip", "on_skip", "reset", "on_run_start", "on_run_end"})
+CONTRACT = frozenset({*ITERATION, "done", "run", "skip", "on_skip", "reset", "on_run_start", "on_run_end"})
 
 
 class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
@@ -148,17 +147,20 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
 def _is_fused(cls: type[object]) -> bool:
     """Whether the class that defines `advance_all` also is the last to define the iteration."""
     mro = cls.__mro__
-    owner = {name: next(i for i, kind in enumerate(mro) if name in vars(kind)) for name in (*ITERATION, "advance_all")}
+    owner = {
+        name: next(i for i, kind in enumerate(mro) if name in vars(kind))
+        for name in (*ITERATION, "done", "advance_all")
+    }
     fused = owner.pop("advance_all")
     return mro[fused] is not Loop and all(position >= fused for position in owner.values())
 
 
 def _check_promise(cls: type[object]) -> None:
     promised = promised_result(cls, Loop)
-    kept = getattr(cls, "on_run_end", None) is not Loop.on_run_end or promised in (None, type(None), object)
+    kept = getattr(cls, "on_run_end", None) is not Loop.on_run_end or may_be_none(promised)
     unfinished = any(getattr(getattr(cls, name, None), "__isabstractmethod__", False) for name in dir(cls))
-    if not kept and not unfinished and not isinstance(promised, PlainTypeVar):
-        name = getattr(promised, "__name__", str(promised))
+    if not kept and not unfinished:
+        name = name_of_type(promised)
         raise ConfigurationError(
             cls.__name__,
             f"it promises a result of type {name} and never produces one",

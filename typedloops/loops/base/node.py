@@ -203,7 +203,7 @@ class LoopNode:
         replacement: object = new
         if isinstance(new, type):
             check_is_loop_class(where, new)
-            replacement = rebuild(where, old, new) if isinstance(old, LoopNode) else new()
+            replacement = rebuild(where, old, new)
         check_is_loop(where, replacement)
         if isinstance(old, LoopNode) and not same(old, replacement):
             check_is_free(where, replacement)

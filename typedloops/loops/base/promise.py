@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, ForwardRef, TypeVar, Union, get_args, get_origin
 
 from typing_extensions import get_original_bases
 
@@ -26,3 +27,18 @@ def promised_result(cls: type, base: type) -> object:
                 return dict(zip(parameters, arguments, strict=False)).get(promised, promised)
             return promised
     return None
+
+
+def may_be_none(promised: object) -> bool:
+    """Whether None keeps the promise, or nothing definite is promised."""
+    if get_origin(promised) in (Union, UnionType):
+        return any(may_be_none(part) for part in get_args(promised))
+    return promised in (None, NoneType, object, Any) or isinstance(promised, TypeVar)
+
+
+def name_of_type(promised: object) -> str:
+    """The type as its author wrote it, or nearly so."""
+    if isinstance(promised, ForwardRef):
+        return promised.__forward_arg__
+    plain = isinstance(promised, type) and get_origin(promised) is None
+    return promised.__name__ if isinstance(promised, type) and plain else str(promised)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from typing import cast
 
-from typing_extensions import Protocol, TypeVar
+from typing_extensions import Protocol, TypeVar, runtime_checkable
 
 from typedloops.errors import LoopTreeError
 from typedloops.loops.base.slot import BaseSlot, SlotOwner
@@ -12,14 +13,15 @@ from typedloops.loops.base.slot import BaseSlot, SlotOwner
 L = TypeVar("L")
 
 
-class Rebuildable(SlotOwner, Protocol):
-    """What is asked of the old loop: its slots."""
+@runtime_checkable
+class HasSlots(Protocol):
+    """A loop with children; a loop that has only the shape of one has none to tell of."""
 
     @classmethod
     def slots(cls) -> dict[str, BaseSlot]: ...
 
 
-def rebuild(where: str, old: Rebuildable, new_class: type[L]) -> L:
+def rebuild(where: str, old: object, new_class: type[L]) -> L:
     """A `new_class` whose `__init__` is given the attributes of `old` with its parameters' names.
 
     A child that `__init__` insists on is taken from `old`, for good; the others stay there.
@@ -29,14 +31,16 @@ def rebuild(where: str, old: Rebuildable, new_class: type[L]) -> L:
     """
     values: dict[str, object] = {}
     missing: list[str] = []
-    slots = old.slots()
+    slots = old.slots() if isinstance(old, HasSlots) else {}
+    held: dict[str, object] = getattr(old, "__dict__", {})
     for name, parameter in inspect.signature(new_class).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if parameter.default is not parameter.empty and name in slots:
             continue
-        if name in vars(old):
-            values[name] = getattr(old, name)
+        if name in held:
+            value = held[name]
+            values[name] = [*value] if name in slots and isinstance(value, list) else value
         elif parameter.default is parameter.empty:
             missing.append(name)
     if missing:
@@ -47,5 +51,5 @@ def rebuild(where: str, old: Rebuildable, new_class: type[L]) -> L:
             f"Build it yourself and give the loop: replace(...={new_class.__name__}(...)).",
         )
     for name in values.keys() & slots.keys():
-        slots[name].take(old)
+        slots[name].take(cast("SlotOwner", old))
     return new_class(**values)

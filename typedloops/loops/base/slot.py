@@ -147,7 +147,11 @@ class LoopList(Generic[L]):
     def __init__(self, owner: SlotOwner, name: str) -> None:
         self._owner = owner
         self._name = name
-        self._loops = cast("list[L]", owner.__dict__.setdefault(name, []))
+
+    @property
+    def _loops(self) -> list[L]:
+        """The list itself, which the owner may exchange for another."""
+        return cast("list[L]", vars(self._owner).setdefault(self._name, []))
 
     def __getitem__(self, index: int) -> L:
         return self._loops[index]

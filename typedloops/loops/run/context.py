@@ -202,6 +202,7 @@ def _set_up(context: RunContext) -> None:
     if configure_callbacks is not None:
         callbacks = configure_callbacks()
         context.listeners.add_callbacks(_several(callbacks))
+    context.listeners.check()
     for event in ("prepare_data", "configure_model"):
         own = context.listeners.of_module(event)
         if event == "configure_model":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from functools import partial
 
 from typedloops._core import Hook
 from typedloops._core.calls import AnyCallable
+from typedloops._core.escape import name_of
 from typedloops.errors import HookError
 
 FRAMEWORK_PLACEHOLDERS = (
@@ -38,6 +40,60 @@ def listener(thing: object, name: str) -> AnyCallable | None:
     return method if callable(method) else None
 
 
+def _arguments() -> dict[str, tuple[str, ...]]:
+    """What the listeners of each event are given, after the trainer and the module."""
+    batch = ("batch", "batch_idx")
+    given: dict[str, tuple[str, ...]] = {
+        "setup": ("stage",),
+        "teardown": ("stage",),
+        "on_exception": ("exception",),
+        "on_before_zero_grad": ("optimizer",),
+        "on_before_backward": ("loss",),
+        "on_before_optimizer_step": ("optimizer",),
+        "on_before_batch_transfer": ("batch", "dataloader_idx"),
+        "transfer_batch_to_device": ("batch", "device", "dataloader_idx"),
+        "on_after_batch_transfer": ("batch", "dataloader_idx"),
+    }
+    for event in ("on_after_backward", "on_fit_start", "on_fit_end", "configure_callbacks", "prepare_data"):
+        given[event] = ()
+    for phase in ("train", "validation", "test", "predict"):
+        for event in ("start", "end", "epoch_start", "epoch_end"):
+            given[f"on_{phase}_{event}"] = ()
+        given[f"on_{phase}_batch_start"] = batch
+        given[f"on_{phase}_batch_end"] = ("outputs", *batch)
+    return given
+
+
+ARGUMENTS = _arguments()
+
+
+def check_signature(event: str, method: AnyCallable, *before: str) -> None:
+    """Raise `HookError` unless `method` can be called as the loops call it; hooks of one's own are not known here.
+
+    Args:
+        event: What the hook is called.
+        method: The hook.
+        before: The parameters before those of the event: the trainer and the module, for a callback.
+
+    Raises:
+        HookError: It takes other parameters.
+    """
+    if event not in ARGUMENTS:
+        return
+    arguments = (*before, *ARGUMENTS[event])
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):  # written in C: it cannot be asked
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as mismatch:
+        parameters = "".join(f", {name}" for name in arguments)
+        raise HookError(
+            name_of(method), f"it cannot be called as a hook is: {mismatch}", f"Define `def {event}(self{parameters})`."
+        ) from None
+
+
 class Listeners:
     """The callbacks and the module of a run, asked once for each event.
 
@@ -61,12 +117,27 @@ class Listeners:
         self._callbacks += _instances(callbacks)
         self._hooks.clear()
 
+    def check(self) -> None:
+        """Look at every hook that the loops may call, so that a wrong one is told before anything runs.
+
+        Raises:
+            HookError: One cannot be called.
+        """
+        for event in ARGUMENTS:
+            self.of_callbacks(event)
+            self.of_module(event)
+
     def of_callbacks(self, event: str) -> tuple[AnyCallable, ...]:
-        found = (listener(callback, event) for callback in self._callbacks)
-        return tuple(partial(method, self._trainer, self._module) for method in found if method is not None)
+        found = [method for callback in self._callbacks if (method := listener(callback, event)) is not None]
+        for method in found:
+            check_signature(event, method, "trainer", "module")
+        return tuple(partial(method, self._trainer, self._module) for method in found)
 
     def of_module(self, event: str) -> AnyCallable | None:
-        return listener(self._module, event)
+        method = listener(self._module, event)
+        if method is not None:
+            check_signature(event, method)
+        return method
 
     def hook(self, event: str) -> Hook:
         """The callbacks' listeners, then the module's."""
