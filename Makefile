@@ -54,11 +54,11 @@ pythons: $(BUILT)
 bench: $(BUILT)
 	$(BIN)/pip install --quiet --editable ".[bench]"
 	$(BIN)/python -m pytest benchmarks --benchmark-only
-	$(BIN)/python benchmarks/targets.py
+	$(BIN)/python -m benchmarks.targets
 
 compare: $(BUILT)
 	$(BIN)/pip install --quiet --editable ".[bench]"
-	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python -m benchmarks.compare
 
 clean:
 	rm -rf $(VENV) .venv-3.* build dist *.egg-info typedloops/_core/compiled/*.so

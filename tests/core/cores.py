@@ -34,6 +34,7 @@ class Core:
         Processed = progress.Processed
         Progress = progress.Progress
         BatchProgress = progress.BatchProgress
+        CallCounter = progress.CallCounter
         DataLoaderProgress = progress.DataLoaderProgress
         SchedulerProgress = progress.SchedulerProgress
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typedloops._core.compiled.hooks import Hook as Hook
     from typedloops._core.compiled.hooks import StopFlag as StopFlag
     from typedloops._core.compiled.progress import BatchProgress as BatchProgress
+    from typedloops._core.compiled.progress import CallCounter as CallCounter
     from typedloops._core.compiled.progress import DataLoaderProgress as DataLoaderProgress
     from typedloops._core.compiled.progress import Processed as Processed
     from typedloops._core.compiled.progress import Progress as Progress
@@ -33,6 +34,7 @@ else:
         "hooks": ("Hook", "StopFlag"),
         "progress": (
             "BatchProgress",
+            "CallCounter",
             "DataLoaderProgress",
             "Processed",
             "Progress",

@@ -177,6 +177,8 @@ cdef class BatchDriver:
                 total.started += 1
                 current.started += 1
                 stage = STEP
+                # Let go of the last output first: two graphs at a time are slower than one.
+                output = self.last_output = None
                 if self.fused_step is not None:
                     output = self.fused_step.take(batch, batch_idx)
                 else:

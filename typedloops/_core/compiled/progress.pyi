@@ -106,6 +106,18 @@ class SchedulerProgress(Progress[ReadyCompleted]):
     """The steps of a learning-rate scheduler."""
 
     def __init__(self, total: ReadyCompleted | None = None, current: ReadyCompleted | None = None) -> None: ...
+@disjoint_base
+class CallCounter:
+    """Counts its calls, whatever they are given: as something that is ready, or that is completed.
+
+    Args:
+        progress: Where to count.
+        completed: Which of the two.
+    """
+
+    def __init__(self, progress: Progress[ReadyCompleted], completed: bool) -> None: ...
+    def __call__(self, *args: object) -> None: ...
+
 def restored(
     cls: type[Progress[ReadyCompleted]],
     total: ReadyCompleted,

@@ -174,6 +174,25 @@ cdef class SchedulerProgress(Progress):
     default_tracker = ReadyCompleted
 
 
+cdef class CallCounter:
+    cdef ReadyCompleted total
+    cdef ReadyCompleted current
+    cdef bint completed
+
+    def __init__(self, Progress progress not None, completed):
+        self.total = progress.total
+        self.current = progress.current
+        self.completed = completed
+
+    def __call__(self, *args):
+        if self.completed:
+            self.total.completed += 1
+            self.current.completed += 1
+        else:
+            self.total.ready += 1
+            self.current.ready += 1
+
+
 def restored(cls, total, current, is_last_batch=None):
     """What a pickle or a copy of a progress is built with, past any `__init__` of a subclass."""
     progress = cls.__new__(cls)

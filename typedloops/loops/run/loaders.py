@@ -31,16 +31,17 @@ def as_loaders(where: str, source: Loaders[B]) -> list[Iterable[B]]:
     """
     if not isinstance(source, (list, tuple)) or not source:
         return [cast("Iterable[B]", source)]
-    are_loaders = [_is_loader(item) for item in source]
-    if all(are_loaders):
-        return cast("list[Iterable[B]]", list(source))
-    if any(are_loaders):
+    if not _is_loader(source[0]):
+        return [cast("Iterable[B]", source)]
+    # Only a list of loaders, which is short, is looked through; a list of batches may be long.
+    others = [item for item in source if not _is_loader(item)]
+    if others:
         raise LoaderError(
             where,
-            f"some of its items are loaders and others ({type(source[are_loaders.index(False)]).__name__}) are not",
+            f"some of its items are loaders and others ({type(others[0]).__name__}) are not",
             "Give one loader, or a list in which every item is one.",
         )
-    return [cast("Iterable[B]", source)]
+    return list(source)
 
 
 def _is_loader(item: object) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.hooks import RemovableHandle
 
-from typedloops._core import Progress, ReadyCompleted, SchedulerProgress
+from typedloops._core import CallCounter, Progress, ReadyCompleted, SchedulerProgress
 from typedloops.errors import OptimizerError
 from typedloops.protocols.module import Scheduler
 
@@ -89,8 +88,8 @@ class Optimization:
         """Count every step of every optimizer, whoever calls it."""
         for optimizer in self.optimizers:
             self._handles += (
-                optimizer.register_step_pre_hook(partial(_count, self.steps.increment_ready)),
-                optimizer.register_step_post_hook(partial(_count, self.steps.increment_completed)),
+                optimizer.register_step_pre_hook(CallCounter(self.steps, completed=False)),
+                optimizer.register_step_post_hook(CallCounter(self.steps, completed=True)),
             )
 
     def stop_counting(self) -> None:
@@ -119,7 +118,3 @@ class Optimization:
 
     def _rates_of(self, interval: str) -> list[ScheduledRate]:
         return [rate for rate in self.rates if self.automatic and rate.interval == interval]
-
-
-def _count(increment: Callable[[], None], *_: object) -> None:
-    increment()

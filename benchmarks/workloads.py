@@ -1,0 +1,162 @@
+"""What is measured: steps that do nothing, a tiny real step, a loop of one's own, and each of them by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Generic, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from typedloops import Callback, Loop, TrainerView
+from typedloops.protocols.trainer import Reduction
+
+B = TypeVar("B")
+
+NullBatch: TypeAlias = tuple[int]
+Batch: TypeAlias = tuple[Tensor, Tensor]
+
+
+class Loader(Generic[B]):
+    """The smallest loader: the batches of a list, and their number."""
+
+    def __init__(self, batches: Sequence[B]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[B]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class NullModule:
+    """Steps that do nothing, and an optimizer: what takes time is the framework."""
+
+    def training_step(self, batch: NullBatch, batch_idx: int) -> None:
+        return None
+
+    def validation_step(self, batch: NullBatch, batch_idx: int) -> None:
+        return None
+
+    def predict_step(self, batch: NullBatch, batch_idx: int) -> None:
+        return None
+
+    def configure_optimizers(self) -> Optimizer:
+        return torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+
+
+class ManualNullModule(NullModule):
+    """The same with manual optimization."""
+
+    automatic_optimization = False
+
+
+def null_batches(count: int) -> list[NullBatch]:
+    return [(0,)] * count
+
+
+def bare_loop(step: Callable[[B, int], object], loader: Iterable[B]) -> None:
+    """What a fit, a validation and a prediction are held against where the step does nothing."""
+    for batch_idx, batch in enumerate(loader):
+        step(batch, batch_idx)
+
+
+class TinyModule(nn.Module):
+    """A step that does little: `Linear(32, 2)`, cross-entropy, SGD.
+
+    Args:
+        net: The layer, to share it with another module.
+    """
+
+    def __init__(self, net: nn.Linear | None = None) -> None:
+        super().__init__()
+        self.net = net or nn.Linear(32, 2)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        x, y = batch
+        return nn.functional.cross_entropy(self.net(x), y)
+
+    def configure_optimizers(self) -> Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+class LoggingModule(TinyModule):
+    """The same with three `log` calls in each step."""
+
+    def __init__(self, net: nn.Linear | None, trainer: TrainerView, reduce: Reduction | None = None) -> None:
+        super().__init__(net)
+        self.trainer = trainer
+        self.reduce = reduce
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        x, y = batch
+        loss = nn.functional.cross_entropy(self.net(x), y)
+        self.trainer.log("first", loss, reduce=self.reduce)
+        self.trainer.log("second", loss, reduce=self.reduce)
+        self.trainer.log("third", loss, reduce=self.reduce)
+        return loss
+
+
+class HandWritten:
+    """The loop that one writes for a tiny module; it has an optimizer of its own."""
+
+    def __init__(self, module: TinyModule) -> None:
+        self.module = module
+        self.optimizer = module.configure_optimizers()
+
+    def __call__(self, loader: Iterable[Batch]) -> None:
+        module, optimizer = self.module, self.optimizer
+        for batch_idx, batch in enumerate(loader):
+            loss = module.training_step(batch, batch_idx)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+def tiny_batches(count: int) -> list[Batch]:
+    """Batches of 8: floats of shape (8, 32), classes of shape (8,)."""
+    return [(torch.randn(8, 32), torch.randint(0, 2, (8,))) for _ in range(count)]
+
+
+class Elsewhere(Callback):
+    """Listens, but to nothing that happens in a fit without validation."""
+
+    def on_validation_start(self, trainer: TrainerView, module: nn.Module) -> None:
+        raise AssertionError
+
+    def on_test_start(self, trainer: TrainerView, module: nn.Module) -> None:
+        raise AssertionError
+
+
+def elsewhere(count: int) -> list[Callback]:
+    return [Elsewhere() for _ in range(count)]
+
+
+class Counting(Loop[[], int]):
+    """A loop of one's own that does nothing but count to `n`."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.i = 0
+
+    @property
+    def done(self) -> bool:
+        return self.i >= self.n
+
+    def reset(self) -> None:
+        self.i = 0
+
+    def advance(self) -> None:
+        self.i += 1
+
+    def on_run_end(self) -> int:
+        return self.i
+
+    def by_hand(self) -> int:
+        """What `run` is held against."""
+        self.reset()
+        while not self.done:
+            self.advance()
+        return self.i
