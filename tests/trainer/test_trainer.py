@@ -24,7 +24,7 @@ from typedloops import (
     TrainerView,
     ValidationLoop,
 )
-from typedloops.errors import LoopTreeError, MisuseError
+from typedloops.errors import LoopTreeError, MisuseError, UnattachedLoopError
 
 
 class Recording(Callback[Classifier, Batch]):
@@ -365,3 +365,12 @@ def test_optimizers_are_there_until_the_end_of_a_failed_fit() -> None:
         Trainer(max_epochs=1, callbacks=[Saving()]).fit(Failing(), batches(1))
     assert seen == [1]
     assert caught.value.__notes__ == ["on_exception raised as well: ValueError('while saving')"]
+
+
+def test_a_loop_that_its_trainer_gave_up_has_no_trainer_any_more() -> None:
+    trainer = Trainer()
+    old = trainer.fit_loop
+    trainer.fit_loop = FitLoop()
+    assert old.path == ""
+    with pytest.raises(UnattachedLoopError):
+        _ = old.trainer

@@ -37,7 +37,7 @@ METHODS = {
     for node in cls.body
     if isinstance(node, ast.FunctionDef) and not node.decorator_list and node.name != "__class_getitem__"
 }
-COMPILED_ONLY = {"progress.restored"}
+COMPILED_ONLY = {"progress.restored", "progress.restored_tracker"}
 """What pickle needs of an extension type; a class in plain Python needs no such thing."""
 WRONG_ARGUMENTS = re.compile(r"__init__\(\) (got|takes|needs|missing)")
 

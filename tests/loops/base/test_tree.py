@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.loops.base.loops import Foreign, Leaf, Pair, Stages, a_trainer
-from typedloops import FitLoop, Loop, Trainer
+from typedloops import Loop
 from typedloops.errors import LoopTreeError, UnattachedLoopError
 
 
@@ -155,15 +155,6 @@ def test_a_root_that_was_a_child_for_a_while_has_no_trainer_any_more() -> None:
     assert leaf.path == ""
     with pytest.raises(UnattachedLoopError):
         _ = leaf.trainer
-
-
-def test_a_loop_that_its_trainer_gave_up_has_no_trainer_any_more() -> None:
-    trainer = Trainer()
-    old = trainer.fit_loop
-    trainer.fit_loop = FitLoop()
-    assert old.path == ""
-    with pytest.raises(UnattachedLoopError):
-        _ = old.trainer
 
 
 def test_a_loop_is_found_in_its_tree_by_identity() -> None:

@@ -2,7 +2,7 @@
 # cython: embedsignature=True, embedsignature.format=clinic
 """`run_loop`, compiled.  `reference/driver.py` says what it does."""
 
-from typedloops._core.contract import ITERATION
+from typedloops._core.contract import ITERATION as _ITERATION
 from typedloops._core.escape import escaped_from
 
 
@@ -25,7 +25,7 @@ def run_loop(loop, base, /, *args, **kwargs):
         current()
         current = loop.on_run_start
         current(*args, **kwargs)
-        if loop.fused and ITERATION.isdisjoint(loop.__dict__):
+        if loop.fused and _ITERATION.isdisjoint(loop.__dict__):
             current = loop.advance_all
             current(*args, **kwargs)
         else:

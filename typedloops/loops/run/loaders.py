@@ -41,7 +41,7 @@ def as_loaders(where: str, source: Loaders[B]) -> list[Iterable[B]]:
             f"some of its items are loaders and others ({type(others[0]).__name__}) are not",
             "Give one loader, or a list in which every item is one.",
         )
-    return list(source)
+    return [cast("Iterable[B]", loader) for loader in source]
 
 
 def _is_loader(item: object) -> bool:

@@ -67,7 +67,7 @@ class MetricStore:
         self._default: Reduction = default
         self._metrics: dict[str, Metric] = {}
         self._taken: set[str] = set()
-        self.closed = False
+        self.closed: bool = False
 
     def log(self, name: str, value: Scalar, reduce: Reduction | None = None, batch_size: float | None = None) -> None:
         """Take a scalar; see `TrainerView.log`.
