@@ -17,7 +17,7 @@ from typedloops._core.status import BatchStatus
 T = TypeVar("T")
 
 STAGES = ("transform", "before0", "before1", "gate", "step", "consume", "after_step", "after0", "after1")
-OPTIMIZATION = ("loss_of", "zero_grad", "backward", "explain", "optimizer_step")
+OPTIMIZATION = ("loss_of", "zero_grad", "set_grad", "backward", "explain", "optimizer_step")
 OPTIMIZER_HOOKS = ("before_zero_grad", "before_backward", "after_backward", "before_optimizer_step")
 ERRORS: dict[str, type[Exception]] = {"stop": StopIteration, "value": ValueError, "runtime": RuntimeError}
 ANSWERS = (-1, None, 0, True, -1.0, "-1")
@@ -81,6 +81,7 @@ PLAIN = Epoch(
     extra=(),
     optimizes=False,
 )
+IS_LOSS = 1
 PLACES = ("fetch", *STAGES, *OPTIMIZATION, *OPTIMIZER_HOOKS)
 
 
@@ -90,7 +91,7 @@ def mostly(usual: st.SearchStrategy[T], *unusual: st.SearchStrategy[T]) -> st.Se
 
 
 def epochs() -> st.SearchStrategy[Epoch]:
-    absent = (*(stage for stage in STAGES if stage != "step"), *OPTIMIZER_HOOKS)
+    absent = (*(stage for stage in STAGES if stage != "step"), *OPTIMIZER_HOOKS, "zero_grad", "loss_of")
     batches: st.SearchStrategy[list[int | None]] = st.lists(st.integers(0, 99), min_size=1, max_size=5)
     fault = st.tuples(st.sampled_from(PLACES), st.integers(0, 2), st.sampled_from(sorted(ERRORS)))
     return st.builds(
@@ -111,6 +112,13 @@ def epochs() -> st.SearchStrategy[Epoch]:
         extra=st.lists(st.integers(0, 9), max_size=2).map(tuple),
         optimizes=st.booleans(),
     )
+
+
+class NoLoss:
+    """Never the type of an output: the loss has to be found."""
+
+    def backward(self) -> None:
+        raise AssertionError
 
 
 class Bench:
@@ -157,6 +165,8 @@ class Bench:
             self,
             self.zero_grads,
             self.optimizer_steps,
+            zero_grad=self.at("zero_grad"),
+            loss_type=Bench if "loss_of" in self.epoch.absent else NoLoss,
             loss_of=self.loss_of,
             explain=lambda loss, error: self.visit("explain", str(error)),
             before_zero_grad=self.at("before_zero_grad"),
@@ -167,7 +177,7 @@ class Bench:
 
     def visit(self, place: str, *args: object) -> None:
         call = self.calls[place] = self.calls.get(place, -1) + 1
-        told = ", ".join("bench" if arg is self else repr(arg) for arg in args)
+        told = ", ".join(map(repr, args))
         self.trace.append(f"{place}({told}) {self.counted()}")
         if (place, call) == self.epoch.stops:
             self.stop_flag.requested = True
@@ -208,21 +218,34 @@ class Bench:
         answers = self.epoch.answers
         return answers[self.calls["gate"] % len(answers)]
 
-    def step(self, batch: object = None, batch_idx: int = 0) -> int | None:
+    def step(self, batch: object = None, batch_idx: int = 0) -> int | Bench | None:
         if batch is None:
             # The optimizer's step, which has no inputs.
             self.visit("optimizer_step")
             return None
         self.visit("step", batch, batch_idx)
         self.steps.completed += self.epoch.stride
-        return self.epoch.outputs[batch_idx % len(self.epoch.outputs)]
+        output = self.epoch.outputs[batch_idx % len(self.epoch.outputs)]
+        return self if output == IS_LOSS and "loss_of" in self.epoch.absent else output
+
+    def __repr__(self) -> str:
+        return "bench"
 
     def loss_of(self, output: object) -> Bench:
         self.visit("loss_of", output)
         return self
 
-    def zero_grad(self) -> None:
-        self.visit("zero_grad")
+    @property
+    def param_groups(self) -> list[dict[str, object]]:
+        return [{"params": [self]}, {"params": []}]
+
+    @property
+    def grad(self) -> object | None:
+        return None
+
+    @grad.setter
+    def grad(self, grad: object | None) -> None:
+        self.visit("set_grad", grad)
 
     def backward(self) -> None:
         self.visit("backward")
@@ -291,7 +314,8 @@ def one_fault_each() -> Iterator[Epoch]:
             yield replace(PLAIN, faults=((place, 1, error),))
         for place in (*OPTIMIZATION, *OPTIMIZER_HOOKS):
             cause: tuple[Fault, ...] = (("backward", 1, "runtime"),) if place == "explain" else ()
-            yield replace(PLAIN, faults=(*cause, (place, 0 if cause else 1, error)), optimizes=True)
+            absent = frozenset({"zero_grad"} if place == "set_grad" else ())
+            yield replace(PLAIN, absent=absent, faults=(*cause, (place, 0 if cause else 1, error)), optimizes=True)
     yield replace(PLAIN, faults=(("on_exhausted", 0, "value"),))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 HOOKS = ("before_zero_grad", "before_backward", "after_backward", "before_optimizer_step")
 
 
+class Parameter:
+    def __init__(self) -> None:
+        self.grad: object | None = 1.0
+
+
 class Bench:
     """Everything around a step: the module, the loss and the optimizer.
 
@@ -31,6 +37,13 @@ class Bench:
         self.seen: list[str] = []
         self.heard: dict[str, tuple[object, ...]] = {}
         self.output: Bench | None = self
+        self.loss_type: type[Bench] = OtherLoss
+        self.sets_grads_to_none = False
+        self.parameters = [Parameter(), Parameter(), Parameter()]
+        self.param_groups: list[dict[str, object]] = [
+            {"params": self.parameters[:1], "lr": 0.1},
+            {"params": self.parameters[1:]},
+        ]
         self.zero_grads: Progress[Started] = core.Progress(core.Started())
         self.steps: Progress[ReadyCompleted] = core.Progress(core.ReadyCompleted())
 
@@ -68,6 +81,7 @@ class Bench:
             self.heard[name] = args
             self.note(name)
 
+        listener.__qualname__ = f"Bench.hook.<locals>.{name}"
         return listener
 
     def make(self, hooks: Mapping[str, AnyCallable | None] | None = None) -> OptimizerStep[str, Bench | None]:
@@ -77,6 +91,8 @@ class Bench:
             self,
             self.zero_grads,
             self.steps,
+            zero_grad=None if self.sets_grads_to_none else self.zero_grad,
+            loss_type=self.loss_type,
             loss_of=self.loss_of,
             explain=self.explain,
             before_zero_grad=hooks.get("before_zero_grad"),
@@ -88,6 +104,15 @@ class Bench:
     @property
     def called(self) -> list[str]:
         return [name.partition(" ")[0] for name in self.seen]
+
+
+class Loss:
+    def backward(self) -> None:
+        pass
+
+
+class OtherLoss(Bench):
+    """Not the type of the output: the loss has to be found."""
 
 
 def test_the_step_calls_everything_in_order_and_counts_on_the_way(core: Core) -> None:
@@ -184,27 +209,69 @@ def test_only_the_loss_is_explained(core: Core) -> None:
     assert "explain" not in bench.called
 
 
-def test_stop_iteration_out_of_the_training_step_names_it(core: Core) -> None:
-    bench = Bench(core, {"training_step": StopIteration()})
-    with pytest.raises(EscapedStopIteration, match=r"^Bench\.training_step: StopIteration escaped from it"):
-        bench.make()("batch", 0)
+METHODS = ("training_step", "loss_of", "zero_grad", "backward", "step")
 
 
-PLACES = ("training_step", "loss_of", *HOOKS, "zero_grad", "backward", "step")
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_no_stop_iteration_leaves_a_step(core: Core, place: str) -> None:
-    with pytest.raises(EscapedStopIteration):
+@pytest.mark.parametrize("place", [*METHODS, *HOOKS])
+def test_a_stop_iteration_out_of_a_step_names_where_it_escaped(core: Core, place: str) -> None:
+    name = rf"Bench\.{place}" if place in METHODS else f"Bench.hook.<locals>.{place}"
+    with pytest.raises(EscapedStopIteration, match=f"^{name}: StopIteration escaped from it"):
         Bench(core, {place: StopIteration()}).make()("batch", 0)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", [*METHODS, *HOOKS])
 def test_no_stop_iteration_of_a_step_ends_an_epoch(core: Core, place: str) -> None:
     step = Bench(core, {place: StopIteration()}).make()
     driver = core.BatchDriver(["a", "b"], step, core.BatchProgress(), core.StopFlag(), source="loader")
-    with pytest.raises(EscapedStopIteration):
+    with pytest.raises(EscapedStopIteration, match=rf"{place}: StopIteration escaped from it"):
         driver.run()
+
+
+def test_an_output_of_the_type_of_a_loss_is_the_loss(core: Core) -> None:
+    bench = Bench(core)
+    bench.loss_type = Bench
+    assert bench.make({})("batch", 0) is bench
+    assert bench.called == ["training_step", "zero_grad", "backward", "step"]
+
+
+def test_gradients_are_set_to_none_in_all_groups(core: Core) -> None:
+    bench = Bench(core)
+    bench.sets_grads_to_none = True
+    step = bench.make({})
+    late = Parameter()
+    bench.param_groups.append({"params": [late]})
+    step("batch", 0)
+    assert bench.called == ["training_step", "loss_of", "backward", "step"]
+    assert [parameter.grad for parameter in (*bench.parameters, late)] == [None] * 4
+    assert bench.zero_grads.total == core.Started(1, 1, 1)
+
+
+def test_the_last_loss_lives_until_there_is_a_new_one(core: Core) -> None:
+    bench = Bench(core)
+    losses: list[weakref.ref[Loss]] = []
+    alive: list[bool] = []
+
+    def training_step(batch: str, batch_idx: int) -> Loss:
+        alive.extend(last() is not None for last in losses)
+        loss = Loss()
+        losses[:] = [weakref.ref(loss)]
+        return loss
+
+    step = core.OptimizerStep(
+        training_step,
+        bench,
+        bench.zero_grads,
+        bench.steps,
+        zero_grad=None,
+        loss_type=Loss,
+        loss_of=lambda output: output,
+        explain=lambda loss, error: None,
+    )
+    for batch_idx in range(3):
+        step("batch", batch_idx)
+    assert alive == [True, True]
+    del step
+    assert losses[0]() is None
 
 
 def test_a_driver_runs_it_for_every_batch(core: Core) -> None:

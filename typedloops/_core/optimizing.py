@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from typing_extensions import Protocol
 
 
@@ -11,8 +13,15 @@ class Loss(Protocol):
     def backward(self) -> None: ...
 
 
+class Differentiated(Protocol):
+    """What has a gradient: a parameter."""
+
+    grad: object | None
+
+
 class SteppingOptimizer(Protocol):
     """What the step does with an optimizer: a `torch.optim.Optimizer`."""
 
-    def zero_grad(self) -> None: ...
+    @property
+    def param_groups(self) -> Sequence[Mapping[str, object]]: ...
     def step(self) -> object: ...

@@ -6,7 +6,10 @@ cdef class OptimizerStep:
     cdef object training_step
     cdef object zero_grad
     cdef object optimizer_step
+    cdef object loss_type
     cdef object loss_of
+    cdef object last_loss
+    cdef object callee
     cdef object explain
     cdef object optimizer
     cdef Started zero_grad_total
@@ -19,6 +22,8 @@ cdef class OptimizerStep:
     cdef object before_optimizer_step
 
     cdef object take(self, object batch, object batch_idx)
+    cdef object find_loss(self, object output)
+    cdef int differentiate(self, object loss) except -1
 
 
 cdef class BatchDriver:

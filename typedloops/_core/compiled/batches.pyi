@@ -29,7 +29,10 @@ class OptimizerStep(Generic[_B, _O]):
         optimizer: What takes the step.
         zero_grad_progress: Counts the calls of `zero_grad`.
         step_progress: Counts the calls of `step`.
-        loss_of: Finds the loss in an output that is not None, or raises.
+        zero_grad: What puts the gradients away; None to have them set to None here, which is
+            all that the `zero_grad` of torch's own optimizers does.
+        loss_type: An output of exactly this type is the loss.
+        loss_of: Finds the loss in any other output that is not None, or raises.
         explain: Raises a better error for a loss whose `backward` failed, or returns.
         before_zero_grad: Called with the optimizer, or None.
         before_backward: Called with the loss, or None.
@@ -44,6 +47,8 @@ class OptimizerStep(Generic[_B, _O]):
         zero_grad_progress: Progress[Started],
         step_progress: Progress[ReadyCompleted],
         *,
+        zero_grad: Callable[[], object] | None,
+        loss_type: type[_L],
         loss_of: Callable[[_O], _L],
         explain: Callable[[_L, RuntimeError], None],
         before_zero_grad: AnyCallable | None = None,

@@ -18,17 +18,18 @@ cdef object NOTHING = object()
 
 cdef class OptimizerStep:
     def __init__(
-        self, training_step, optimizer, zero_grad_progress, step_progress, *, loss_of, explain,
+        self, training_step, optimizer, zero_grad_progress, step_progress, *, zero_grad, loss_type, loss_of, explain,
         before_zero_grad=None, before_backward=None, after_backward=None, before_optimizer_step=None,
     ):
         self.training_step = training_step
         self.optimizer = optimizer
-        self.zero_grad = optimizer.zero_grad
+        self.zero_grad = zero_grad
         self.optimizer_step = optimizer.step
         self.zero_grad_total = zero_grad_progress.total
         self.zero_grad_current = zero_grad_progress.current
         self.step_total = step_progress.total
         self.step_current = step_progress.current
+        self.loss_type = loss_type
         self.loss_of = loss_of
         self.explain = explain
         self.before_zero_grad = before_zero_grad or None
@@ -40,43 +41,72 @@ cdef class OptimizerStep:
         try:
             return self.take(batch, batch_idx)
         except StopIteration as stop:
-            raise escaped_from(self.training_step) from stop
+            raise escaped_from(self.callee) from stop
 
     @property
     def __wrapped__(self):
         return self.training_step
 
     cdef object take(self, object batch, object batch_idx):
+        self.callee = self.training_step
         cdef object output = self.training_step(batch, batch_idx)
         if output is None:
             return None
-        cdef object loss = self.loss_of(output)
+        cdef object loss = output if type(output) is self.loss_type else self.find_loss(output)
+        # The last loss lives until here: with its graph die the nodes that add up the gradients,
+        # and the graph just built would have had to make them anew.
+        self.last_loss = loss
         self.zero_grad_total.ready += 1
         self.zero_grad_current.ready += 1
         if self.before_zero_grad is not None:
+            self.callee = self.before_zero_grad
             self.before_zero_grad(self.optimizer)
         self.zero_grad_total.started += 1
         self.zero_grad_current.started += 1
-        self.zero_grad()
+        if self.zero_grad is None:
+            set_grads_to_none(self.optimizer)
+        else:
+            self.callee = self.zero_grad
+            self.zero_grad()
         self.zero_grad_total.completed += 1
         self.zero_grad_current.completed += 1
         if self.before_backward is not None:
+            self.callee = self.before_backward
             self.before_backward(loss)
-        try:
-            loss.backward()
-        except RuntimeError as error:
-            self.explain(loss, error)
-            raise
+        self.differentiate(loss)
         if self.after_backward is not None:
+            self.callee = self.after_backward
             self.after_backward()
         if self.before_optimizer_step is not None:
+            self.callee = self.before_optimizer_step
             self.before_optimizer_step(self.optimizer)
         self.step_total.ready += 1
         self.step_current.ready += 1
+        self.callee = self.optimizer_step
         self.optimizer_step()
         self.step_total.completed += 1
         self.step_current.completed += 1
         return output
+
+    cdef object find_loss(self, object output):
+        self.callee = self.loss_of
+        return self.loss_of(output)
+
+    cdef int differentiate(self, object loss) except -1:
+        self.callee = loss.backward
+        try:
+            self.callee()
+        except RuntimeError as error:
+            self.explain(loss, error)
+            raise
+        return 0
+
+
+cdef int set_grads_to_none(object optimizer) except -1:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+    return 0
 
 
 cdef enum Stage:
@@ -236,7 +266,7 @@ cdef class BatchDriver:
         if stage == GATE:
             return self.gate
         if stage == STEP:
-            return self.step
+            return self.step if self.fused_step is None else self.fused_step.callee
         if stage == CONSUME:
             return self.consume
         if stage == AFTER_STEP:

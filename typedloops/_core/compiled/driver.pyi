@@ -17,7 +17,7 @@ def run_loop(loop: DrivenLoop[_P, _R], base: type[object], /, *args: _P.args, **
         on_advance_start(*args, **kwargs)
         advance(*args, **kwargs)        # StopIteration here = break (on_advance_end is not called)
         on_advance_end()
-        restarting = False
+        restarting = False               # after the first iteration
     restarting = False
     return on_run_end()
     ```

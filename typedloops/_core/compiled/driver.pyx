@@ -48,6 +48,7 @@ cdef int iterate(object loop, object cls, tuple args, dict kwargs, object base) 
     cdef object second = args[1] if inputs > 1 else None
     cdef object third = args[2] if inputs > 2 else None
     cdef bint in_iteration = False
+    cdef bint iterated = False
     # A property's getter is called without the descriptor machinery in between.
     if type(cls.done) is property:
         done = cls.done.fget
@@ -71,7 +72,9 @@ cdef int iterate(object loop, object cls, tuple args, dict kwargs, object base) 
                 advance(*args, **kwargs)
             if end is not None:
                 end()
-            loop.restarting = False
+            if not iterated:
+                iterated = True
+                loop.restarting = False
     except StopIteration:
         if not in_iteration:
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, cast
 
 from typing_extensions import TypeVar
 
@@ -16,10 +16,11 @@ from typedloops._core.reference.progress import BatchProgress, Progress, ReadyCo
 from typedloops._core.status import BatchStatus
 
 if TYPE_CHECKING:
-    from typedloops._core.optimizing import Loss, SteppingOptimizer
+    from typedloops._core.optimizing import Differentiated, Loss, SteppingOptimizer
 
 B = TypeVar("B")
 O = TypeVar("O")
+R = TypeVar("R")
 
 
 class Nothing(Enum):
@@ -49,6 +50,8 @@ class OptimizerStep(Generic[B, O]):
         zero_grad_progress: Progress,
         step_progress: Progress,
         *,
+        zero_grad: Callable[[], object] | None,
+        loss_type: type[Loss],
         loss_of: Callable[[O], Loss],
         explain: Callable[[Loss, RuntimeError], None],
         before_zero_grad: AnyCallable | None = None,
@@ -58,11 +61,14 @@ class OptimizerStep(Generic[B, O]):
     ) -> None:
         self.__wrapped__ = training_step
         self._optimizer = optimizer
-        self._zero_grad = optimizer.zero_grad
+        self._zero_grad = zero_grad
         self._optimizer_step = optimizer.step
         self._zero_grad_progress = zero_grad_progress
         self._step_progress = step_progress
+        self._loss_type = loss_type
         self._loss_of = loss_of
+        self._last_loss: Loss | None = None
+        self._callee: object = None
         self._explain = explain
         self._before_zero_grad = before_zero_grad
         self._before_backward = before_backward
@@ -73,34 +79,54 @@ class OptimizerStep(Generic[B, O]):
         try:
             return self._take(batch, batch_idx)
         except StopIteration as stop:
-            raise escaped_from(self.__wrapped__) from stop
+            raise escaped_from(self._callee) from stop
 
     def _take(self, batch: B, batch_idx: int) -> O:
-        output = self.__wrapped__(batch, batch_idx)
+        output = self._call(self.__wrapped__, batch, batch_idx)
         if output is None:
             return output
-        loss = self._loss_of(output)
+        is_loss = type(output) is self._loss_type
+        loss = cast("Loss", output) if is_loss else self._call(self._loss_of, output)
+        # The last loss lives until here: with its graph die the nodes that add up the gradients,
+        # and the graph just built would have had to make them anew.
+        self._last_loss = loss
         self._zero_grad_progress.increment_ready()
         if self._before_zero_grad:
-            self._before_zero_grad(self._optimizer)
+            self._call(self._before_zero_grad, self._optimizer)
         self._zero_grad_progress.increment_started()
-        self._zero_grad()
+        if self._zero_grad is None:
+            set_grads_to_none(self._optimizer)
+        else:
+            self._call(self._zero_grad)
         self._zero_grad_progress.increment_completed()
         if self._before_backward:
-            self._before_backward(loss)
+            self._call(self._before_backward, loss)
+        self._differentiate(loss)
+        if self._after_backward:
+            self._call(self._after_backward)
+        if self._before_optimizer_step:
+            self._call(self._before_optimizer_step, self._optimizer)
+        self._step_progress.increment_ready()
+        self._call(self._optimizer_step)
+        self._step_progress.increment_completed()
+        return output
+
+    def _differentiate(self, loss: Loss) -> None:
         try:
-            loss.backward()
+            self._call(loss.backward)
         except RuntimeError as error:
             self._explain(loss, error)
             raise
-        if self._after_backward:
-            self._after_backward()
-        if self._before_optimizer_step:
-            self._before_optimizer_step(self._optimizer)
-        self._step_progress.increment_ready()
-        self._optimizer_step()
-        self._step_progress.increment_completed()
-        return output
+
+    def _call(self, function: AnyCallable[R], *args: object) -> R:
+        self._callee = function
+        return function(*args)
+
+
+def set_grads_to_none(optimizer: SteppingOptimizer) -> None:
+    for group in optimizer.param_groups:
+        for parameter in cast("Iterable[Differentiated]", group["params"]):
+            parameter.grad = None
 
 
 class BatchDriver(Generic[B, O]):

@@ -22,7 +22,7 @@ def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwa
         on_advance_start(*args, **kwargs)
         advance(*args, **kwargs)        # StopIteration here = break (on_advance_end is not called)
         on_advance_end()
-        restarting = False
+        restarting = False               # after the first iteration
     restarting = False
     return on_run_end()
     ```
@@ -63,6 +63,7 @@ def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwa
 
 def _iterate(loop: DrivenLoop[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
     on_advance_start, advance, on_advance_end = loop.on_advance_start, loop.advance, loop.on_advance_end
+    iterated = False
     while not loop.done:
         try:
             on_advance_start(*args, **kwargs)
@@ -70,7 +71,9 @@ def _iterate(loop: DrivenLoop[P, object], /, *args: P.args, **kwargs: P.kwargs) 
             on_advance_end()
         except StopIteration:
             return
-        loop.restarting = False
+        if not iterated:
+            iterated = True
+            loop.restarting = False
 
 
 class _Property:

@@ -33,7 +33,7 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
             on_advance_start(*args, **kwargs)
             advance(*args, **kwargs)          # StopIteration here = break (on_advance_end is not called)
             on_advance_end()
-            restarting = False
+            restarting = False               # after the first iteration
         restarting = False
         return on_run_end()
     ```
@@ -61,7 +61,7 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
     """Whether `run` itself opens the run of a module, with its setup and teardown; otherwise the trainer does."""
 
     restarting: bool = False
-    """Whether state was loaded and no iteration has been completed since."""
+    """Whether state was loaded and no iteration has been completed since; loaded during a run, until that ends."""
 
     fused: ClassVar[bool] = False
     """Whether `advance_all` stands for the `while`; worked out for each class."""

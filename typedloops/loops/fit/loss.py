@@ -8,7 +8,6 @@ from typing import cast
 from torch import Tensor
 
 from typedloops._core.escape import name_of
-from typedloops._core.optimizing import Loss
 from typedloops.errors import StepOutputError
 
 REMEDY = "Return a scalar loss, a mapping with the key 'loss', or None to skip the optimization of this batch."
@@ -24,7 +23,7 @@ class LossFinder:
     def __init__(self, step: object) -> None:
         self._where = name_of(step)
 
-    def find(self, output: object) -> Loss:
+    def find(self, output: object) -> Tensor:
         """The loss in `output`, which is not None.
 
         Raises:
@@ -43,14 +42,12 @@ class LossFinder:
             raise StepOutputError(self._where, f"it returned a {type(loss).__name__} as the loss", REMEDY)
         return loss
 
-    def explain(self, loss: Loss, error: RuntimeError) -> None:
+    def explain(self, loss: Tensor, error: RuntimeError) -> None:
         """Raise a better error for a loss that cannot be differentiated.
 
         Raises:
             StepOutputError: The loss has no gradient, or is not a scalar.
         """
-        if not isinstance(loss, Tensor):
-            return
         if not loss.requires_grad:
             raise StepOutputError(
                 self._where,

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Generic, cast
 
+from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
@@ -20,6 +21,7 @@ from typedloops.protocols.module import StepOutput, TrainingModule
 B = TypeVar("B", default=object)
 O = TypeVar("O", bound=StepOutput, default=StepOutput)
 
+TORCH_ZERO_GRAD = Optimizer.zero_grad
 MANUALLY = (
     "Set `automatic_optimization = False` on the module and step in training_step, "
     "or connect an optimizer loop of your own."
@@ -93,11 +95,14 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
         if not optimizers:
             return model.training_step
         losses = LossFinder(model.training_step)
+        optimizer = _only_optimizer(name_of(model.configure_optimizers), optimizers)
         return OptimizerStep(
             model.training_step,
-            _only_optimizer(name_of(model.configure_optimizers), optimizers),
+            optimizer,
             self.optim_progress.optimizer.zero_grad,
             self.optim_progress.optimizer.step,
+            zero_grad=None if _sets_grads_to_none(optimizer) else optimizer.zero_grad,
+            loss_type=Tensor,
             loss_of=losses.find,
             explain=losses.explain,
             before_zero_grad=context.hook("on_before_zero_grad"),
@@ -105,6 +110,11 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
             after_backward=context.hook("on_after_backward"),
             before_optimizer_step=context.hook("on_before_optimizer_step"),
         )
+
+
+def _sets_grads_to_none(optimizer: Optimizer) -> bool:
+    """Whether `zero_grad` is torch's own: then the gradients can be set to None without its profiler record."""
+    return type(optimizer).zero_grad is TORCH_ZERO_GRAD and "zero_grad" not in vars(optimizer)
 
 
 def _only_optimizer(where: str, optimizers: Sequence[Optimizer]) -> Optimizer:

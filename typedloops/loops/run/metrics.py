@@ -27,7 +27,9 @@ class Metric:
 
     def add(self, value: Scalar, weight: float) -> None:
         if self.reduce == "mean":
-            value = (value.double() if isinstance(value, Tensor) else value) * weight
+            value = value.double() if isinstance(value, Tensor) else value
+            # On a device a multiplication by one costs as much as any other.
+            value = value if weight == 1 else value * weight
             self._weight += weight
         self._value = value if self._value is None else COMBINE[self.reduce](self._value, value)
 
