@@ -17,6 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 setup: $(BUILT)
 
 $(VENV)/bin/python:
+	@echo "typedloops: setting up $(VENV): this takes a few minutes the first time (torch is 200 MB)."
 	$(PYTHON) -m venv $(VENV)
 
 $(BUILT): $(VENV)/bin/python $(SOURCES)

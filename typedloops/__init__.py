@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typedloops.loops.base import Loop as Loop
     from typedloops.loops.base import Slot as Slot
     from typedloops.loops.base import SlotList as SlotList
+    from typedloops.loops.base import typed_connect as typed_connect
     from typedloops.loops.evaluation import EvaluationEpochLoop as EvaluationEpochLoop
     from typedloops.loops.evaluation import EvaluationLoop as EvaluationLoop
     from typedloops.loops.evaluation import EvaluationResult as EvaluationResult
@@ -72,7 +73,7 @@ else:
         ),
         "callbacks": ("Callback", "ModuleHooks"),
         "data": ("BatchLoader",),
-        "loops.base": ("Loop", "Slot", "SlotList"),
+        "loops.base": ("Loop", "Slot", "SlotList", "typed_connect"),
         "loops.evaluation": (
             "EvaluationEpochLoop",
             "EvaluationLoop",

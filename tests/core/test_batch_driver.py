@@ -11,7 +11,7 @@ import pytest
 from tests.core.cores import Core
 from typedloops._core.calls import AnyCallable
 from typedloops._core.status import BatchStatus
-from typedloops.errors import EscapedStopIteration, LoaderError
+from typedloops.errors import ConfigurationError, EscapedStopIteration, LoaderError
 
 
 class Source:
@@ -505,3 +505,19 @@ def test_counters_that_are_loaded_during_a_batch_go_on(core: Core) -> None:
     )
     driver.run()
     assert progress.total.completed == 9
+
+
+@pytest.mark.parametrize("name", ["length", "limit", "max_steps"])
+def test_a_count_below_zero_is_refused(core: Core, name: str) -> None:
+    counts = {name: -1}
+    with pytest.raises(ConfigurationError, match=f"^the loader: {name}: -1 is negative. Give a count, or None for no"):
+        core.BatchDriver(
+            [1],
+            lambda batch, batch_idx: None,
+            core.BatchProgress(),
+            core.StopFlag(),
+            source="the loader",
+            length=counts.get("length"),
+            limit=counts.get("limit"),
+            max_steps=counts.get("max_steps"),
+        )

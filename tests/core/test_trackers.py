@@ -158,6 +158,17 @@ def test_what_is_no_tracker_is_refused(core: Core) -> None:
         core.Progress(5, 6)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["Progress", "BatchProgress"])
+def test_one_tracker_cannot_be_both(core: Core, name: str) -> None:
+    tracker = core.Processed()
+    kind = {"Progress": core.Progress, "BatchProgress": core.BatchProgress}[name]
+    with pytest.raises(ConfigurationError) as refused:
+        kind(tracker, tracker)
+    assert str(refused.value) == (
+        f"{name}: `total` and `current` are one and the same tracker. Give two trackers, or one of them alone."
+    )
+
+
 def test_started_is_not_counted_by_trackers_without_it(core: Core) -> None:
     progress = core.DataLoaderProgress()
     with pytest.raises(MissingCounterError) as refused:

@@ -45,6 +45,14 @@ def check_keys(where: str, expected: tuple[str, ...], given: object) -> Mapping[
     return {name: given[name] for name in expected}
 
 
+def check_distinct(where: str, total: object, current: object) -> None:
+    """Refuse one tracker in both places: everything would be counted twice."""
+    if total is current:
+        raise ConfigurationError(
+            where, "`total` and `current` are one and the same tracker", "Give two trackers, or one of them alone."
+        )
+
+
 def total_and_current(where: str, tracker: type[T], state: Mapping[str, object]) -> tuple[T, T]:
     """Both trackers of a `Progress`, built from its state before anything is changed."""
     check_keys(where, ("total", "current"), state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import ModuleType
 from typing import cast
 
 from typing_extensions import TypeVar
@@ -19,8 +20,9 @@ def name_of(function: object) -> str:
         function = inner
     owner = getattr(function, "__self__", None)
     name = getattr(function, "__name__", None)
-    if isinstance(name, str) and owner is not None:
-        return f"{type(owner).__name__}.{name}"
+    if isinstance(name, str) and owner is not None and not isinstance(owner, ModuleType):
+        kind = owner if isinstance(owner, type) else type(owner)
+        return f"{kind.__name__}.{name}"
     qualified = getattr(function, "__qualname__", None)
     return qualified if isinstance(qualified, str) else type(function).__name__
 

@@ -12,7 +12,7 @@ from typing_extensions import Self, TypeVar
 
 from typedloops._core.calls import AnyCallable
 from typedloops.errors import MisuseError
-from typedloops.loops.base.node import LoopNode, check_is_loop
+from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
 from typedloops.loops.fit import FitLoop
 from typedloops.loops.prediction import PredictionLoop
@@ -327,6 +327,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
 
     def _attach(self, name: str, loop: object, before: object = None) -> None:
         check_is_loop(f"trainer.{name}", loop)
+        if before is not loop:
+            check_is_idle(f"trainer.{name}", before)
         if isinstance(loop, LoopNode):
             loop.attach(self, name)
         if isinstance(before, LoopNode) and before is not loop:

@@ -171,3 +171,24 @@ def test_a_promise_that_none_keeps_among_others_needs_nothing() -> None:
     class Silent(Scored[int | None]): ...
 
     assert Silent().run(1) is None
+
+
+def test_a_result_may_come_from_an_overridden_run() -> None:
+    class Doubling(Loop[[int], int]):
+        done = True
+
+        def advance(self, number: int) -> None: ...
+
+        def run(self, number: int) -> int:
+            super().run(number)
+            return 2 * number
+
+    assert Doubling().run(4) == 8
+
+
+@pytest.mark.parametrize("name", ["state_fields", "transient_fields"])
+@pytest.mark.parametrize("fields", ["count", ["count"], (1,)])
+def test_declared_fields_are_a_tuple_of_names(name: str, fields: object) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        type("Misdeclared", (Loop,), {name: fields})
+    assert str(refused.value) == (f'Misdeclared.{name}: {fields!r} is no tuple of names. Write `{name} = ("...",)`.')

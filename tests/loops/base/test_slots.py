@@ -9,7 +9,7 @@ import pytest
 from typing_extensions import Protocol
 
 from tests.loops.base.loops import Countdown, Foreign, Leaf, Pair, Stages, a_trainer
-from typedloops import LoopProtocol, Slot
+from typedloops import LoopProtocol, Slot, typed_connect
 from typedloops.errors import LoopTreeError, UnattachedLoopError
 from typedloops.protocols.loop import AnyLoop
 
@@ -41,7 +41,7 @@ def test_a_child_knows_its_parent_and_its_place() -> None:
 def test_an_empty_slot_is_an_error_that_says_how_to_fill_it() -> None:
     with pytest.raises(LoopTreeError) as empty:
         _ = Empty().first
-    assert str(empty.value) == "Empty.first: no loop is connected. Connect one: Empty.connect(first=...)."
+    assert str(empty.value) == "Empty.first: no loop is connected. Assign one to `first`."
 
 
 def test_an_empty_slot_that_is_not_required_is_none() -> None:
@@ -202,6 +202,21 @@ def test_connect_knows_the_slots_that_there_are() -> None:
     assert str(unknown.value) == "Pair.connect: it has no slot 'fourth', 'third'. Its slots are: first, second."
     with pytest.raises(LoopTreeError, match="Its slots are: none"):
         untyped(Countdown()).connect(first=Leaf())
+
+
+def test_a_typed_connect_knows_them_as_well() -> None:
+    class Typed(Pair):
+        @typed_connect
+        def connect(self, *, first: LoopProtocol[[], None] | None = None) -> None:
+            """Of one slot only."""
+
+    typed, leaf = Typed(Leaf()), Leaf()
+    typed.connect(first=leaf)
+    assert typed.first is leaf
+    assert leaf.root is typed
+    with pytest.raises(LoopTreeError, match=r"^Typed\.connect: it has no slot 'frist'. Its slots are: first, second"):
+        untyped(typed).connect(frist=Leaf())
+    assert Typed.connect.__doc__ == "Of one slot only."
 
 
 def test_connect_refuses_a_class() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 from typing import ClassVar, cast
 
 import pytest
@@ -238,12 +239,22 @@ def test_a_loop_can_tell_a_restart_from_a_new_run() -> None:
     assert resumed.run(3) == 3
 
 
+class Color(IntEnum):
+    RED = 1
+
+
+class Share(float):
+    pass
+
+
 SAVE_OTHERWISE = "Give it `state_dict` and `load_state_dict`, or save what it stands for in `on_save_checkpoint`."
 BUILD = "build the tree that was saved."
 UNSAVABLE: dict[str, tuple[object, str]] = {
     "an object": (object(), "Odd.thing at '.': a object cannot be saved."),
     "in a list": ([1, {2}], "Odd.thing at '.'[1]: a set cannot be saved."),
     "in a dict": ({"a": [b"x"]}, "Odd.thing at '.'['a'][0]: a bytes cannot be saved."),
+    "a member of an enumeration": (Color.RED, "Odd.thing at '.': a Color cannot be saved."),
+    "a number of another kind": ([Share(1)], "Odd.thing at '.'[0]: a Share cannot be saved."),
     "a key": ({1: 2}, "Odd.thing at '.': a dict cannot be saved."),
 }
 

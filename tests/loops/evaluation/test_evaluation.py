@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from typedloops import (
     TrainerView,
     ValidationLoop,
 )
+from typedloops.errors import ConfigurationError
 
 
 def test_metrics_are_means_weighted_by_the_size_of_the_batches() -> None:
@@ -62,6 +64,67 @@ def test_a_step_is_given_the_index_of_its_loader_when_there_are_several() -> Non
     Trainer().validate(model, [Loader(batches(1)), Loader(batches(2))])
     Trainer().validate(model, batches(1))
     assert model.seen == [(0, 0), (0, 1), (1, 1), (0, 9)]
+
+
+def untyped(**settings: Any) -> Any:
+    return Trainer(**settings)
+
+
+class Asking(Classifier):
+    """Its step cannot be called without the index of the loader."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, int]] = []
+
+
+class ByPlaceOrName(Asking):
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> None:  # type: ignore[override]
+        self.seen.append((batch_idx, dataloader_idx))
+
+
+class ByPlace(Asking):
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int, /) -> None:  # type: ignore[override]
+        self.seen.append((batch_idx, dataloader_idx))
+
+
+class ByName(Asking):
+    def validation_step(self, batch: Batch, batch_idx: int, *, dataloader_idx: int) -> None:  # type: ignore[override]
+        self.seen.append((batch_idx, dataloader_idx))
+
+
+@pytest.mark.parametrize("kind", [ByPlaceOrName, ByPlace, ByName])
+def test_a_step_that_needs_the_index_of_its_loader_is_always_given_it(kind: Callable[[], Asking]) -> None:
+    # A type checker cannot know how many loaders there will be and wants a default; here it is left out.
+    model, trainer = kind(), untyped()
+    trainer.validate(model, [Loader(batches(1)), Loader(batches(2))])
+    trainer.validate(model, batches(1))
+    assert model.seen == [(0, 0), (0, 1), (1, 1), (0, 0)]
+
+
+def test_a_limit_that_one_of_several_loaders_cannot_be_given_is_told_before_anything_runs() -> None:
+    model = ByName()
+    trainer = untyped(limit_val_batches=0.3)
+    with pytest.raises(ConfigurationError, match=r"^the limit on validation dataloader 1: a share of 0.3 of 2 batches"):
+        trainer.validate(model, [Loader(batches(4)), Loader(batches(2))])
+    assert model.seen == []
+    with pytest.raises(ConfigurationError, match=r"^the limit on validation dataloader: a share of 0.3 of 2 batches"):
+        trainer.fit(model, batches(4), batches(2))
+    assert trainer.global_step == 0
+
+
+def test_the_number_of_batches_in_a_fit_is_that_of_training_again_after_a_validation() -> None:
+    seen: list[tuple[str, int | None]] = []
+
+    class Watching(Callback[Classifier, Batch]):
+        def on_validation_epoch_end(self, trainer: TrainerView, module: Classifier) -> None:
+            seen.append(("validation", trainer.num_batches))
+
+        def on_train_epoch_end(self, trainer: TrainerView, module: Classifier) -> None:
+            seen.append(("training", trainer.num_batches))
+
+    Trainer(max_epochs=1, callbacks=[Watching()]).fit(Classifier(), batches(4), batches(2))
+    assert seen == [("validation", 2), ("training", 4)]
 
 
 def test_outputs_of_every_kind() -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 from typing_extensions import Protocol, runtime_checkable
@@ -235,3 +236,42 @@ def test_an_optimizer_loop_may_leave_a_batch_with_stop_iteration() -> None:
     result = trainer.fit(Classifier(), batches(4))
     assert (result.batches, result.optimizer_steps) == (4, 2)
     assert [output is None for output in outputs] == [False, True, False, True]
+
+
+class Telling(SGD):
+    """Has a `zero_grad` of its own."""
+
+    told = 0
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.told += 1
+        super().zero_grad(set_to_none)
+
+
+@pytest.mark.parametrize("place", ["class", "instance", "nowhere"])
+def test_a_zero_grad_of_ones_own_is_called(place: str) -> None:
+    model = Configured(lambda optimizer: optimizer)
+    optimizer = model.optimizer = Telling(model.parameters(), lr=0.1) if place == "class" else model.optimizer
+    calls: list[None] = []
+    if place == "instance":
+        own = optimizer.zero_grad
+        optimizer.zero_grad = lambda set_to_none=True: calls.append(own(set_to_none))  # type: ignore[method-assign]
+    Trainer(max_epochs=1).fit(model, batches(3))
+    assert getattr(optimizer, "told", 0) == (3 if place == "class" else 0)
+    assert len(calls) == (3 if place == "instance" else 0)
+
+
+@pytest.mark.parametrize("kind", [SGD, Telling])
+def test_gradients_of_one_batch_do_not_reach_the_next(kind: type[SGD]) -> None:
+    class Unused(Configured):
+        """Uses its last layer in the first batch only."""
+
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            return self.loss(batch) if batch_idx == 0 else self.net[0](batch[0]).sum()
+
+    model = Unused(lambda optimizer: optimizer)
+    model.optimizer = kind(model.parameters(), lr=0.1)
+    Trainer(max_epochs=1).fit(model, batches(2))
+    layers = model.net
+    assert layers[0].weight.grad is not None
+    assert layers[3].weight.grad is None

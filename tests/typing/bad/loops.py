@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_type
 
-from typedloops import Loop, LoopProtocol, Slot, SlotList
+from typedloops import Loop, LoopProtocol, Slot, SlotList, typed_connect
 
 
 class Countdown(Loop[[int], int]):
@@ -114,8 +114,8 @@ class Parent(Loop[[int], int]):
     def on_run_end(self) -> int:
         return 0
 
-    def connect(self, *, child: LoopProtocol[[int], int] | None = None) -> None:
-        self._connect({"child": child})
+    @typed_connect
+    def connect(self, *, child: LoopProtocol[[int], int] | None = None) -> None: ...
 
 
 class ByName(Loop[[str], str]):

@@ -7,7 +7,7 @@ from typing import assert_type
 
 from typing_extensions import ParamSpec, TypeVar
 
-from typedloops import Loop, LoopProtocol, Slot, SlotList
+from typedloops import Loop, LoopProtocol, Slot, SlotList, typed_connect
 from typedloops.loops.base.slot import LoopList
 
 P = ParamSpec("P")
@@ -160,10 +160,10 @@ class Twice(Loop[[int], list[int]]):
         self.more = more
         self.results: list[int] = []
 
+    @typed_connect
     def connect(
         self, *, inner: LoopProtocol[[int], int] | None = None, spare: LoopProtocol[[int], int] | None = None
-    ) -> None:
-        self._connect({"inner": inner, "spare": spare})
+    ) -> None: ...
 
     @property
     def done(self) -> bool:

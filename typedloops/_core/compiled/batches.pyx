@@ -2,7 +2,7 @@
 # cython: embedsignature=True, embedsignature.format=clinic
 """One batch after another, compiled.  `reference/batches.py` says what each does."""
 
-from typedloops._core.batch_errors import none_batch
+from typedloops._core.batch_errors import check_counts, none_batch
 from typedloops._core.escape import escaped_from
 from typedloops._core.status import BatchStatus
 
@@ -126,6 +126,7 @@ cdef class BatchDriver:
         before=(), gate=None, outputs=None, consume=None, after_step=None, after=(), extra=(), steps=None, max_steps=None,
         on_exhausted=None,
     ):
+        check_counts(source, length=length, limit=limit, max_steps=max_steps)
         self.batches = iter(batches)
         self.step = step
         self.fused_step = step if type(step) is OptimizerStep else None

@@ -4,7 +4,7 @@
 
 from types import GenericAlias
 
-from typedloops._core.counting import checked_counters, missing_counter, mixed_trackers, total_and_current, without_last_batch
+from typedloops._core.counting import check_distinct, checked_counters, missing_counter, mixed_trackers, total_and_current, without_last_batch
 
 
 cdef class ReadyCompleted:
@@ -77,6 +77,7 @@ cdef class Progress:
         if total is not None:
             if type(total) is not type(current) or not isinstance(total, ReadyCompleted):
                 raise mixed_trackers(type(self).__name__, total, current)
+            check_distinct(type(self).__name__, total, current)
             self.total = total
             self.current = current
 

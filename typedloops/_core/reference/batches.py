@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, cast
 
 from typing_extensions import TypeVar
 
-from typedloops._core.batch_errors import none_batch
+from typedloops._core.batch_errors import check_counts, none_batch
 from typedloops._core.calls import AnyCallable
 from typedloops._core.escape import call, escaped_from
 from typedloops._core.reference.hooks import StopFlag
@@ -188,6 +188,7 @@ class BatchDriver(Generic[B, O]):
         max_steps: int | None = None,
         on_exhausted: Callable[[StopIteration], object] | None = None,
     ) -> None:
+        check_counts(source, length=length, limit=limit, max_steps=max_steps)
         self._batches = iter(batches)
         self._step = step
         self._progress = progress

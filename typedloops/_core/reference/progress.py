@@ -17,6 +17,7 @@ from typing import ClassVar
 from typing_extensions import Self
 
 from typedloops._core.counting import (
+    check_distinct,
     checked_counters,
     missing_counter,
     mixed_trackers,
@@ -118,6 +119,7 @@ class Progress:
         if total is not None and current is not None:
             if type(total) is not type(current) or not isinstance(total, ReadyCompleted):
                 raise mixed_trackers(type(self).__name__, total, current)
+            check_distinct(type(self).__name__, total, current)
             self._set(total, current)
 
     def _set(self, total: ReadyCompleted, current: ReadyCompleted) -> None:

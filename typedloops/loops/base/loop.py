@@ -10,6 +10,7 @@ from typing_extensions import ParamSpec, TypeVar
 
 from typedloops._core import run_loop
 from typedloops._core.contract import ITERATION
+from typedloops._core.shapes import Items
 from typedloops.errors import ConfigurationError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.promise import may_be_none, name_of_type, promised_result
@@ -69,6 +70,7 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls.fused = _is_fused(cls)
+        _check_fields(cls)
         _check_promise(cls)
 
     @property
@@ -155,9 +157,19 @@ def _is_fused(cls: type[object]) -> bool:
     return mro[fused] is not Loop and all(position >= fused for position in owner.values())
 
 
+def _check_fields(cls: type[object]) -> None:
+    for name in ("state_fields", "transient_fields"):
+        fields: object = getattr(cls, name, ())
+        if not isinstance(fields, tuple) or not all(isinstance(field, str) for field in cast("Items", fields)):
+            raise ConfigurationError(
+                f"{cls.__name__}.{name}", f"{fields!r} is no tuple of names", f'Write `{name} = ("...",)`.'
+            )
+
+
 def _check_promise(cls: type[object]) -> None:
     promised = promised_result(cls, Loop)
-    kept = getattr(cls, "on_run_end", None) is not Loop.on_run_end or may_be_none(promised)
+    writes = any(getattr(cls, name, None) is not getattr(Loop, name) for name in ("on_run_end", "run"))
+    kept = writes or may_be_none(promised)
     unfinished = any(getattr(getattr(cls, name, None), "__isabstractmethod__", False) for name in dir(cls))
     if not kept and not unfinished:
         name = name_of_type(promised)

@@ -26,13 +26,16 @@ class LoopNode:
     Nothing here is set by `__init__`: a subclass that forgets to call it is sound.
     """
 
-    transient_fields: ClassVar[tuple[str, ...]] = ("_parent", "_slot", "_trainer", "_root_name", "_context")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_parent", "_slot", "_trainer", "_root_name", "_context", "_running")
     """Attributes that belong to a place or a run: neither pickled nor copied."""
 
     _parent: LoopNode | None = None
     _slot: str = ""
     _trainer: TrainerView | None = None
     _root_name: str = ""
+
+    binds_children: ClassVar[bool] = False
+    """Whether a run looks its children up once, at the start: then they cannot be changed before it ends."""
 
     @property
     def trainer(self) -> TrainerView:
@@ -159,6 +162,27 @@ class LoopNode:
             loop._parent, loop._slot = self, slot
             loop._trainer, loop._root_name = None, ""
 
+    @property
+    def at_work(self) -> bool:
+        """Whether this loop is in the middle of a run that it cannot be taken out of."""
+        return bool(vars(self).get("_running"))
+
+    def check_may_leave(self, slot: str, loop: AnyLoop) -> None:
+        """Raise unless `loop` can be taken out of `slot`.
+
+        Raises:
+            LoopTreeError: It is running, or a loop above it has already looked it up.
+        """
+        where = f"{type(self).__name__}.{slot}"
+        check_is_idle(where, loop)
+        for node in self._ancestry():
+            if node.binds_children and node.at_work:
+                raise LoopTreeError(
+                    where,
+                    f"{type(node).__name__} is in the middle of its run",
+                    "Change its loops between two runs.",
+                )
+
     def release(self, loop: AnyLoop) -> None:
         """Stop being the parent of `loop`."""
         if isinstance(loop, LoopNode) and loop._parent is self:
@@ -171,8 +195,8 @@ class LoopNode:
             yield node
             node = node._parent
 
-    def _connect(self, loops: Mapping[str, object]) -> None:
-        """Put each loop into the slot of its name; None leaves the slot as it is."""
+    def put_in_slots(self, loops: Mapping[str, object]) -> None:
+        """Put each loop into the slot of its name; None leaves the slot as it is.  This is what `connect` does."""
         self._check_slot_names("connect", loops)
         with all_or_nothing(self, *loops.values()):
             for name, loop in loops.items():
@@ -201,6 +225,7 @@ class LoopNode:
             raise LoopTreeError(where, "it is a list of loops", f"Assign the loop: {name}[0] = ...")
         old: object = getattr(self, name)
         replacement: object = new
+        self.check_may_leave(name, cast("AnyLoop", old))
         if isinstance(new, type):
             check_is_loop_class(where, new)
             replacement = rebuild(where, old, new)
@@ -218,10 +243,10 @@ class LoopNode:
                 f"Its slots are: {', '.join(self.slots()) or 'none'}.",
             )
 
-    if not TYPE_CHECKING:  # each class with slots has its own, typed; this one would make them all overrides
+    if not TYPE_CHECKING:  # each class with slots may have its own, typed; this one would make them all overrides
 
         def connect(self, **loops):
-            self._connect(loops)
+            self.put_in_slots(loops)
 
     def __getstate__(self) -> dict[str, object]:
         transient = {name for kind in type(self).__mro__ for name in vars(kind).get("transient_fields", ())}
@@ -271,6 +296,15 @@ def check_is_free(where: str, loop: object) -> None:
             f"this {type(loop).__name__} is already connected as {loop.path!r} of a {type(loop.root).__name__}",
             "A loop has one parent: build another, or `copy.deepcopy` it.",
         )
+
+
+def check_is_idle(where: str, loop: object) -> None:
+    """Raise `LoopTreeError` if `loop` or one below it is in the middle of a run."""
+    for _, node in loop.walk() if isinstance(loop, LoopNode) else ():
+        if isinstance(node, LoopNode) and node.at_work:
+            raise LoopTreeError(
+                where, f"this {type(node).__name__} is running", "Change the tree between two runs of this loop."
+            )
 
 
 def check_is_loop_class(where: str, kind: type[object]) -> None:

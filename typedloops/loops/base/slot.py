@@ -19,6 +19,9 @@ class SlotOwner(Protocol):
     def adopt(self, slot: str, loop: AnyLoop) -> None:
         """Become the parent of `loop`, or raise `LoopTreeError`."""
 
+    def check_may_leave(self, slot: str, loop: AnyLoop) -> None:
+        """Raise `LoopTreeError` unless `loop` can be taken out of `slot`."""
+
     def release(self, loop: AnyLoop) -> None:
         """Stop being the parent of `loop`."""
 
@@ -38,6 +41,8 @@ class BaseSlot:
     def take(self, owner: SlotOwner) -> list[AnyLoop]:
         """Empty the slot; what was in it has no parent any more."""
         children = [child for _, child in self.contents(owner)]
+        for child in children:
+            owner.check_may_leave(self.name, child)
         owner.__dict__.pop(self.name, None)
         for child in children:
             owner.release(child)
@@ -78,7 +83,7 @@ class Slot(BaseSlot, Generic[L]):
             raise LoopTreeError(
                 f"{kind.__name__}.{self.name}",
                 "no loop is connected",
-                f"Connect one: {kind.__name__}.connect({self.name}=...).",
+                f"Assign one to `{self.name}`.",
             )
         return cast("L", child)
 
@@ -86,6 +91,8 @@ class Slot(BaseSlot, Generic[L]):
         old = self._child(owner)
         if child is old:
             return
+        if old is not None:
+            owner.check_may_leave(self.name, old)
         if child is None and not self.required:
             owner.__dict__.pop(self.name)
         else:
@@ -165,11 +172,13 @@ class LoopList(Generic[L]):
     def __setitem__(self, index: int, loop: L) -> None:
         old = self._loops[index]
         if loop is not old:
+            self._owner.check_may_leave(self._name, cast("AnyLoop", old))
             self._owner.adopt(self._name, cast("AnyLoop", loop))
             self._loops[index] = loop
             self._owner.release(cast("AnyLoop", old))
 
     def __delitem__(self, index: int) -> None:
+        self._owner.check_may_leave(self._name, cast("AnyLoop", self._loops[index]))
         self._owner.release(cast("AnyLoop", self._loops.pop(index)))
 
     def append(self, loop: L) -> None:

@@ -93,8 +93,9 @@ def _saved_value(path: str, loop: SavableLoop, name: str) -> object:
 
 def _plain(where: str, value: object) -> Plain:
     """A copy of `value` made of what JSON has: a tuple becomes a list."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
+    # Not their subclasses: an enumeration's member would come back as something else.
+    if value is None or type(value) in (bool, int, float, str):
+        return cast("Plain", value)
     if is_list_or_tuple(value):
         return [_plain(f"{where}[{i}]", item) for i, item in enumerate(value)]
     if _has_string_keys(value):

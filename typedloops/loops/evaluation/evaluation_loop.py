@@ -7,6 +7,7 @@ from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
+from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation.epoch_loop import EvaluationEpochLoop
 from typedloops.loops.evaluation.result import EvaluationResult, LoaderResult
@@ -54,9 +55,9 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
         super().__init__(limit_batches)
         self.epoch_loop = EvaluationEpochLoop(self.kind) if epoch_loop is None else epoch_loop
 
+    @typed_connect
     def connect(self, *, epoch_loop: EvaluationEpochLoop[B] | None = None) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
-        self._connect({"epoch_loop": epoch_loop})
 
     def run_loader(self, model: M, loader: Iterable[B], position: LoaderPosition) -> LoaderResult:
         context = self.context

@@ -7,6 +7,7 @@ from typing import ClassVar, Generic, cast
 
 from typing_extensions import TypeVar
 
+from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.step_loop import StepLoop, bind, keeps_contract
 from typedloops.protocols.loop import LoopProtocol
@@ -48,6 +49,7 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
         self.manual_loop = manual_loop
         self._finished = False
 
+    @typed_connect
     def connect(
         self,
         *,
@@ -55,7 +57,6 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
         manual_loop: LoopProtocol[[M, B, int], S] | None = None,
     ) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
-        self._connect({"optimizer_loop": optimizer_loop, "manual_loop": manual_loop})
 
     @property
     def done(self) -> bool:

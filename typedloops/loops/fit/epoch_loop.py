@@ -9,6 +9,7 @@ from typing import ClassVar, Generic, cast
 from typing_extensions import Never, TypeVar
 
 from typedloops._core import BatchStatus
+from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation import ValidationLoop
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
@@ -78,11 +79,11 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         self.val_loop = ValidationLoop() if val_loop is None else val_loop
         self.limit_batches = limit_batches
 
+    @typed_connect
     def connect(
         self, *, batch_loop: TrainingBatchLoop[M, B, S] | None = None, val_loop: ValidationLoop | None = None
     ) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
-        self._connect({"batch_loop": batch_loop, "val_loop": val_loop})
 
     @property
     def limit(self) -> BatchLimit:

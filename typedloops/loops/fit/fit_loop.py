@@ -14,6 +14,7 @@ from typedloops._core import Processed, Progress, ReadyCompleted
 from typedloops._core.escape import name_of
 from typedloops._core.shapes import is_mapping
 from typedloops.errors import ConfigurationError
+from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.configure import configure
@@ -118,9 +119,9 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         self.step_progress: Progress[ReadyCompleted] = Progress(ReadyCompleted(), ReadyCompleted())
         self._last_output: S | None = None
 
+    @typed_connect
     def connect(self, *, epoch_loop: TrainingEpochLoop[M, B, S] | None = None) -> None:
         """Put a loop into the slot; None leaves it as it is."""
-        self._connect({"epoch_loop": epoch_loop})
 
     @property
     def limits(self) -> FitLimits:
@@ -161,6 +162,8 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         context.metrics.clear()
         context.max_epochs = self.limits.max_epochs
         self._last_output = None
+        if val_dataloaders is not None:
+            self.epoch_loop.val_loop.loaders(val_dataloaders)  # what is wrong with them is told now
         # That the module configures optimizers was checked when the run began.
         module = cast("ConfiguresOptimizers", model)
         optimizers, rates = configure(module)

@@ -7,6 +7,7 @@ from typing import ClassVar, TypeAlias, overload
 
 from typing_extensions import TypeVar
 
+from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.prediction.epoch_loop import PredictionEpochLoop
 from typedloops.loops.run.config import BatchLimit
@@ -55,9 +56,9 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], list[Anythin
         super().__init__(limit_batches)
         self.epoch_loop = PredictionEpochLoop() if epoch_loop is None else epoch_loop
 
+    @typed_connect
     def connect(self, *, epoch_loop: PredictionEpochLoop[object] | None = None) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
-        self._connect({"epoch_loop": epoch_loop})
 
     def run_loader(self, model: AnyModule, loader: Iterable[Anything], position: LoaderPosition) -> list[object]:
         return self.epoch_loop.run(model, loader, position)

@@ -15,6 +15,7 @@ from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.config import RunConfig
 from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.metrics import MetricStore, Scalar
+from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.requirements import check_tree
 from typedloops.protocols.trainer import Reduction, Stage, TrainerView
@@ -146,15 +147,31 @@ def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[st
         module: What is to be run.
         unused: Paths, relative to `loop`, of loops that will not be run.
     """
-    if vars(loop).get("_context") is not None:
+    if loop.at_work:
         raise MisuseError(
             type(loop).__name__, "it is already running", "Run another loop from here: a run cannot be inside itself."
         )
     current = find_context(loop)
     check_tree(module, loop, unused)
-    if current is not None and current.module is module:
-        yield current
-        return
+    with _marked_as_running(loop):
+        if current is not None and current.module is module:
+            yield current
+        else:
+            with _new_run(loop, stage, module) as context:
+                yield context
+
+
+@contextmanager
+def _marked_as_running(loop: LoopNode) -> Generator[None]:
+    vars(loop)["_running"] = True
+    try:
+        yield
+    finally:
+        vars(loop).pop("_running", None)
+
+
+@contextmanager
+def _new_run(loop: LoopNode, stage: Stage, module: object) -> Generator[RunContext]:
     trainer = loop.root._trainer  # pyright: ignore[reportPrivateUsage]
     context = RunContext(stage, module, trainer if isinstance(trainer, Host) else None)
     vars(loop)["_context"] = context
@@ -203,6 +220,7 @@ def _set_up(context: RunContext) -> None:
         callbacks = configure_callbacks()
         context.listeners.add_callbacks(_several(callbacks))
     context.listeners.check()
+    warn_of_misnamed_hooks(context.listeners.everybody)
     for event in ("prepare_data", "configure_model"):
         own = context.listeners.of_module(event)
         if event == "configure_model":

@@ -127,6 +127,11 @@ class Listeners:
             self.of_callbacks(event)
             self.of_module(event)
 
+    @property
+    def everybody(self) -> tuple[object, ...]:
+        """The callbacks and the module."""
+        return (*self._callbacks, self._module)
+
     def of_callbacks(self, event: str) -> tuple[AnyCallable, ...]:
         found = [method for callback in self._callbacks if (method := listener(callback, event)) is not None]
         for method in found:

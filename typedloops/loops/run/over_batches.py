@@ -16,6 +16,7 @@ from typedloops.errors import InternalError
 from typedloops.loops.run.config import BatchLimit
 from typedloops.loops.run.context import InRun, RunContext
 from typedloops.loops.run.loaders import check_end, check_ran, iterate, length_of, resolve_limit
+from typedloops.protocols.trainer import Stage
 
 P = ParamSpec("P")
 R = TypeVar("R", default=None)
@@ -45,6 +46,8 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
     state_fields: ClassVar[tuple[str, ...]] = ("batch_progress",)
     transient_fields: ClassVar[tuple[str, ...]] = ("_driver", "_source", "_length")
 
+    binds_children: ClassVar[bool] = True
+
     _driver: BatchDriver[object, object] | None = None
     _source: str = ""
     _length: int | None = None
@@ -61,18 +64,37 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
 
     def advance(self, *args: P.args, **kwargs: P.kwargs) -> None:
         completed = self.batch_progress.current.completed
-        self.driver.run(1)
+        self._run_driver(1)
         if self.batch_progress.current.completed == completed:
             raise StopIteration
 
     def advance_all(self, *args: P.args, **kwargs: P.kwargs) -> None:
         if self.restarting:
-            self.driver.run(1)
+            self._run_driver(1)
             self.restarting = False
-        self.driver.run()
+        self._run_driver(-1)
+
+    def _run_driver(self, count: int) -> None:
+        try:
+            self.driver.run(count)
+        except Exception as error:
+            error.add_note(self._whereabouts())
+            raise
+
+    def _whereabouts(self) -> str:
+        """Which batch of which loader this loop is at."""
+        counted, context = self.batch_progress.current, self.context
+        started = counted.ready > counted.completed
+        batch = f"in batch {counted.ready - 1}" if started else f"before batch {counted.ready}"
+        epoch = f", epoch {context.epoch}" if context.stage is Stage.FIT else ""
+        return f"{self.path}: {batch} of the {self._source}{epoch}."
 
     def teardown(self) -> None:
         self._driver = None
+
+    @property
+    def at_work(self) -> bool:
+        return not self.done
 
     @property
     def driver(self) -> BatchDriver[object, object]:

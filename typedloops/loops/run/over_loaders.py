@@ -12,7 +12,7 @@ from typedloops._core import DataLoaderProgress
 from typedloops.loops.run.config import BatchLimit, check_limit
 from typedloops.loops.run.context import InRun, open_run
 from typedloops.loops.run.kind import LoadersKind
-from typedloops.loops.run.loaders import as_loaders
+from typedloops.loops.run.loaders import as_loaders, length_of, resolve_limit
 from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.modes import evaluating
 from typedloops.loops.run.position import LoaderPosition
@@ -57,8 +57,21 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
     def reset(self) -> None:
         self.dataloader_progress.reset_on_run()
 
+    def loaders(self, dataloaders: Loaders[B]) -> Sequence[Iterable[B]]:
+        """The loaders that are meant, of each of which the limit leaves something.
+
+        Raises:
+            LoaderError: Some of them are batches.
+            ConfigurationError: The limit is a share that one of them cannot be given.
+        """
+        loaders = as_loaders(f"{self.kind.name} dataloaders", dataloaders)
+        for index, loader in enumerate(loaders if self.limit else ()):
+            source = f"{self.kind.name} {LoaderPosition(index, len(loaders))}"
+            resolve_limit(f"the limit on {source}", self.limit, length_of(loader))
+        return loaders
+
     def on_run_start(self, model: M, dataloaders: Loaders[B]) -> None:
-        self._loaders = as_loaders(f"{self.kind.name} dataloaders", dataloaders)
+        self._loaders = self.loaders(dataloaders)
         self._results = []
         self.context.hook(f"on_{self.kind.name}_start")()
         self.context.hook(f"on_{self.kind.name}_epoch_start")()
@@ -85,7 +98,11 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
             evaluating(model, context.config.inference_mode),
             context.log_to(MetricStore(default="mean")),
         ):
-            return super().run(model, dataloaders)
+            num_batches = context.num_batches
+            try:
+                return super().run(model, dataloaders)
+            finally:
+                context.num_batches = num_batches
 
     def teardown(self) -> None:
         self._loaders = ()

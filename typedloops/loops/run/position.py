@@ -11,6 +11,9 @@ from typing import cast
 from typedloops._core.calls import AnyCallable
 from typedloops.loops.run.config import BatchLimit
 
+LOADER_INDEX = "dataloader_idx"
+"""The parameter by which a step asks which of several loaders its batch is from."""
+
 
 @dataclass(frozen=True)
 class LoaderPosition:
@@ -30,8 +33,21 @@ class LoaderPosition:
 
 
 def step_of(model: object, name: str, position: LoaderPosition) -> Callable[[object, int], object]:
-    """The step `name` of a module, given the index of its loader if there are several and it asks for it."""
+    """The step `name` of a module, given the index of its loader if it asks for it.
+
+    With one loader only a step that cannot be called without the index is given it.
+    """
     step = cast("AnyCallable", getattr(model, name))
-    if position.count > 1 and "dataloader_idx" in inspect.signature(step).parameters:
-        return partial(step, dataloader_idx=position.index)
-    return step
+    parameter = _index_of(step)
+    if parameter is None or (position.count == 1 and parameter.default is not parameter.empty):
+        return step
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        return lambda batch, batch_idx: step(batch, batch_idx, position.index)
+    return partial(step, **{LOADER_INDEX: position.index})
+
+
+def _index_of(step: AnyCallable) -> inspect.Parameter | None:
+    try:
+        return inspect.signature(step).parameters.get(LOADER_INDEX)
+    except (TypeError, ValueError):  # written in C: it cannot be asked
+        return None
