@@ -6,6 +6,8 @@ thing, the place and the remedy.  An `InternalError` is a defect of the library.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 __all__ = [
     "ConfigurationError",
     "EscapedStopIteration",
@@ -103,3 +105,9 @@ class EscapedStopIteration(MisuseError, RuntimeError):
     it would end some loop further out by accident, so it becomes this error, as
     PEP 479 does for generators.
     """
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an error that is on its way, unless its class lets nothing be added."""
+    with suppress(Exception):
+        error.add_note(note)

@@ -65,20 +65,19 @@ def test_a_batch_goes_through_everything_in_order(core: Core) -> None:
         consume=noted("consume"),
         after_step=noted("after_step"),
         after=[noted("after"), noted("after too")],
-        extra=["extra"],
     )
     driver.run()
     assert seen == [
         # What is called, with what, and the batches ready, started, processed and completed by then.
         ("transform", 5, 0, 0, 0, 0),
-        ("before", 6, 0, "extra", 1, 0, 0, 0),
-        ("before too", 6, 0, "extra", 1, 0, 0, 0),
-        ("gate", 6, 0, "extra", 1, 0, 0, 0),
+        ("before", 6, 0, 1, 0, 0, 0),
+        ("before too", 6, 0, 1, 0, 0, 0),
+        ("gate", 6, 0, 1, 0, 0, 0),
         ("step", 6, 0, 1, 1, 0, 0),
         ("consume", 60, 6, 0, 1, 1, 1, 0),
         ("after_step", 1, 1, 1, 0),
-        ("after", 60, 6, 0, "extra", 1, 1, 1, 0),
-        ("after too", 60, 6, 0, "extra", 1, 1, 1, 0),
+        ("after", 60, 6, 0, 1, 1, 1, 0),
+        ("after too", 60, 6, 0, 1, 1, 1, 0),
     ]
     assert outputs == [60]
     assert driver.last_output == 60
@@ -521,3 +520,27 @@ def test_a_count_below_zero_is_refused(core: Core, name: str) -> None:
             limit=counts.get("limit"),
             max_steps=counts.get("max_steps"),
         )
+
+
+@pytest.mark.parametrize("end", ["exhausted", "limit", "stopped", "running"])
+def test_the_iterator_of_the_loader_is_let_go_at_the_end_of_the_epoch(core: Core, end: str) -> None:
+    open_files: list[str] = []
+
+    def loader() -> Iterator[int]:
+        open_files.append("file")
+        try:
+            yield from range(3)
+        finally:
+            open_files.remove("file")
+
+    flag = core.StopFlag()
+
+    def step(batch: int, batch_idx: int) -> None:
+        flag.requested = end == "stopped"
+
+    driver = core.BatchDriver(
+        loader(), step, core.BatchProgress(), flag, source="loader", limit=2 if end == "limit" else None
+    )
+    driver.run(1 if end == "running" else -1)
+    assert open_files == (["file"] if end == "running" else [])
+    assert driver.run(0) is driver.status

@@ -43,7 +43,6 @@ class Epoch:
         outputs: What the step returns, call by call, and then again.
         max_steps: How many steps to take at most; every step takes `stride` of them.
         collects: Whether outputs are collected.
-        extra: Further arguments of the listeners.
         optimizes: Whether the step is an `OptimizerStep`.
     """
 
@@ -60,7 +59,6 @@ class Epoch:
     max_steps: int | None
     stride: int
     collects: bool
-    extra: tuple[int, ...]
     optimizes: bool
 
 
@@ -78,7 +76,6 @@ PLAIN = Epoch(
     max_steps=None,
     stride=0,
     collects=True,
-    extra=(),
     optimizes=False,
 )
 IS_LOSS = 1
@@ -109,7 +106,6 @@ def epochs() -> st.SearchStrategy[Epoch]:
         max_steps=mostly(st.none(), st.integers(0, 6)),
         stride=st.integers(0, 2),
         collects=st.booleans(),
-        extra=st.lists(st.integers(0, 9), max_size=2).map(tuple),
         optimizes=st.booleans(),
     )
 
@@ -153,7 +149,6 @@ class Bench:
             consume=self.at("consume"),
             after_step=self.at("after_step"),
             after=self.all_of("after0", "after1"),
-            extra=epoch.extra,
             steps=self.steps,
             max_steps=epoch.max_steps,
             on_exhausted=lambda stop: self.visit("on_exhausted", stop),

@@ -314,7 +314,7 @@ CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
     "steps as the only limit, and none taken": (
         lambda: Trainer(max_steps=3).fit(giving(None), batches(2)),
         ConfigurationError,
-        ("max_steps", "the only limit, and a whole epoch took no optimizer step"),
+        ("max_steps", "the only limit, and 10 epochs took no optimizer step"),
     ),
     "a limit beyond counting": (
         lambda: Trainer(limit_train_batches=10**30),

@@ -6,12 +6,12 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import Self, TypeVar
 
 from typedloops._core.calls import AnyCallable
-from typedloops.errors import MisuseError
+from typedloops.errors import LoopTreeError, MisuseError
 from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
 from typedloops.loops.fit import FitLoop
@@ -38,6 +38,13 @@ ENTRY_LOOP_OF = {
     Stage.TEST: "test_loop",
     Stage.PREDICT: "predict_loop",
 }
+
+
+def _module_in(args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
+    """The module among the inputs of an entry loop of any kind: `model`, or the first that is one, or the first."""
+    inputs = (*args, *kwargs.values())
+    first = next((value for value in inputs if isinstance(value, nn.Module)), inputs[0] if inputs else None)
+    return kwargs.get("model", first)
 
 
 def nothing_runs(what: str) -> MisuseError:
@@ -118,8 +125,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
         self._validate_loop = cast("VL", ValidationLoop()) if validate_loop is None else validate_loop
         self._test_loop = cast("TL", TestLoop()) if test_loop is None else test_loop
         self._predict_loop = cast("PL", PredictionLoop()) if predict_loop is None else predict_loop
-        for name in ENTRY_LOOP_OF.values():
-            self._attach(name, getattr(self, name))
+        self._attach_all()
 
     @property
     def fit_loop(self) -> FL:
@@ -309,12 +315,14 @@ class Trainer(Generic[FL, VL, TL, PL]):
     def run_ended(self, context: RunContext, error: BaseException | None) -> None:
         """The run is over: keep what it came to, and nothing of its module."""
         self._runs.remove(context)
-        self._last_run = RunSummary.of(context)
-        if context.stage is Stage.FIT:
-            self._last_fit = self._last_run
-        if not self._runs:
-            for logger in self._loggers:
-                logger.finalize("success" if error is None else "failed")
+        try:
+            self._last_run = RunSummary.of(context)
+            if context.stage is Stage.FIT:
+                self._last_fit = self._last_run
+        finally:
+            if not self._runs:
+                for logger in self._loggers:
+                    logger.finalize("success" if error is None else "failed")
 
     @property
     def _fit(self) -> RunContext | None:
@@ -334,6 +342,30 @@ class Trainer(Generic[FL, VL, TL, PL]):
         if isinstance(before, LoopNode) and before is not loop:
             before.detach(self)
 
+    def _attach_all(self) -> None:
+        places: dict[int, str] = {}
+        for name in ENTRY_LOOP_OF.values():
+            loop: object = getattr(self, name)
+            if (first := places.setdefault(id(loop), name)) != name:
+                raise LoopTreeError(
+                    f"trainer.{name}", f"this {type(loop).__name__} is already the {first}", "Build another."
+                )
+            self._attach(name, loop)
+
+    def __getstate__(self) -> dict[str, object]:
+        """What is pickled and deeply copied: everything but the runs under way."""
+        return {**vars(self), "_runs": []}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._attach_all()
+
+    def __copy__(self) -> Self:
+        """A trainer that shares everything, its loops too: the one that ran last is their `trainer`."""
+        other = type(self).__new__(type(self))
+        vars(other).update(self.__getstate__())
+        return other
+
     def _with(self, name: str, loop: object) -> Self:
         other = copy.copy(self)
         other._runs, other._last_run, other._last_fit = [], RunSummary(), RunSummary()
@@ -347,7 +379,6 @@ class Trainer(Generic[FL, VL, TL, PL]):
         if isinstance(loop, LoopNode):
             loop.attach(self, ENTRY_LOOP_OF[stage])
             if not getattr(loop, "opens_run", False):
-                model = kwargs.get("model", args[0] if args else None)
-                with open_run(loop, stage, model):
+                with open_run(loop, stage, _module_in(args, kwargs)):
                     return loop.run(*args, **kwargs)
         return loop.run(*args, **kwargs)

@@ -192,3 +192,15 @@ def test_declared_fields_are_a_tuple_of_names(name: str, fields: object) -> None
     with pytest.raises(ConfigurationError) as refused:
         type("Misdeclared", (Loop,), {name: fields})
     assert str(refused.value) == (f'Misdeclared.{name}: {fields!r} is no tuple of names. Write `{name} = ("...",)`.')
+
+
+def test_done_is_no_method() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+
+        class Unfinished(Loop[[], None]):
+            def done(self) -> bool:  # type: ignore[override]
+                return True
+
+            def advance(self) -> None: ...
+
+    assert str(refused.value) == ("Unfinished.done: it is a method, which is always true. Write `@property` above it.")

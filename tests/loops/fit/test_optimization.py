@@ -148,7 +148,8 @@ BAD: dict[str, tuple[Callable[[Optimizer], object], str]] = {
         lambda o: {"optimizer": o, "lr_scheduler": ReduceLROnPlateau(o)},
         "a ReduceLROnPlateau needs to know its metric",
     ),
-    "two optimizers": (lambda o: [o, o], "it returned 2 optimizers, automatic optimization takes one"),
+    "two optimizers": (lambda o: [o, SGD(o.param_groups)], "it returned 2 optimizers, automatic optimization takes"),
+    "one optimizer twice": (lambda o: [o, o], "it returned one optimizer twice"),
 }
 
 

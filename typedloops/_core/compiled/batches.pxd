@@ -46,11 +46,11 @@ cdef class BatchDriver:
     cdef object consume
     cdef object after_step
     cdef tuple after
-    cdef tuple extra
     cdef object on_exhausted
     cdef str source
     cdef object upcoming
     cdef bint ended
 
+    cdef object drive(self, long long count)
     cdef bint look_ahead(self) except -1
     cdef object culprit(self, int stage, object listener)

@@ -69,12 +69,12 @@ class BatchDriver(Generic[_B, _O]):
     ```
     batch = next(batches)             # and, of a loader without a length, the one after it
     batch = transform(batch)          # ready
-    before(batch, batch_idx, *extra)
-    gate(batch, batch_idx, *extra)    # -1: SKIPPED; otherwise started
+    before(batch, batch_idx)
+    gate(batch, batch_idx)    # -1: SKIPPED; otherwise started
     output = step(batch, batch_idx)   # processed
     consume(output, batch, batch_idx) # unless the output is None
     after_step()
-    after(output, batch, batch_idx, *extra)   # completed
+    after(output, batch, batch_idx)   # completed
     ```
 
     Args:
@@ -92,7 +92,6 @@ class BatchDriver(Generic[_B, _O]):
         consume: Given each output that is not None, or None.
         after_step: Called after each step, or None.
         after: Called after each step with its output.
-        extra: Further arguments for `before`, `gate` and `after`.
         steps: The counter that `max_steps` limits, or None.
         max_steps: How many optimizer steps to take at most, or None.
         on_exhausted: Given the `StopIteration` of the loader, to see where it comes from, or None.
@@ -119,7 +118,6 @@ class BatchDriver(Generic[_B, _O]):
         consume: Callable[[_O, _B, int], object] | None = None,
         after_step: Callable[[], object] | None = None,
         after: Iterable[AnyCallable] = (),
-        extra: Iterable[object] = (),
         steps: ReadyCompleted | None = None,
         max_steps: int | None = None,
         on_exhausted: Callable[[StopIteration], object] | None = None,
@@ -129,4 +127,7 @@ class BatchDriver(Generic[_B, _O]):
     @property
     def last_output(self) -> _O | None: ...
     def run(self, count: int = -1) -> BatchStatus:
-        """Drive `count` batches (all, when negative), fewer when something ends the epoch."""
+        """Drive `count` batches (all, when negative), fewer when something ends the epoch.
+
+        At the end of the epoch the loader's iterator is let go.
+        """

@@ -123,7 +123,7 @@ cdef enum Stage:
 cdef class BatchDriver:
     def __init__(
         self, batches, step, BatchProgress progress not None, StopFlag stop_flag not None, *, source, length=None, limit=None, transform=None,
-        before=(), gate=None, outputs=None, consume=None, after_step=None, after=(), extra=(), steps=None, max_steps=None,
+        before=(), gate=None, outputs=None, consume=None, after_step=None, after=(), steps=None, max_steps=None,
         on_exhausted=None,
     ):
         check_counts(source, length=length, limit=limit, max_steps=max_steps)
@@ -142,7 +142,6 @@ cdef class BatchDriver:
         self.consume = consume
         self.after_step = after_step
         self.after = tuple(after)
-        self.extra = tuple(extra)
         self.steps = steps
         self.max_steps = -1 if max_steps is None or steps is None else max_steps
         self.on_exhausted = on_exhausted
@@ -153,6 +152,13 @@ cdef class BatchDriver:
         self.status = LIMIT if 0 <= self.limit <= self.index else RUNNING
 
     def run(self, long long count=-1):
+        self.drive(count)
+        if self.status is not RUNNING:
+            self.batches = None
+            self.upcoming = NOTHING
+        return self.status
+
+    cdef object drive(self, long long count):
         cdef BatchProgress progress = self.progress
         cdef Processed total = <Processed?>progress.total
         cdef Processed current = <Processed?>progress.current
@@ -199,10 +205,10 @@ cdef class BatchDriver:
                 if before:
                     stage = BEFORE
                     for listener in before:
-                        listener(batch, batch_idx, *self.extra)
+                        listener(batch, batch_idx)
                 if gate is not None:
                     stage = GATE
-                    if is_skip(gate(batch, batch_idx, *self.extra)):
+                    if is_skip(gate(batch, batch_idx)):
                         self.status = SKIPPED
                         return SKIPPED
                 total.started += 1
@@ -228,7 +234,7 @@ cdef class BatchDriver:
                 if after:
                     stage = AFTER
                     for listener in after:
-                        listener(output, batch, batch_idx, *self.extra)
+                        listener(output, batch, batch_idx)
                 total.completed += 1
                 current.completed += 1
                 self.index += 1

@@ -137,12 +137,12 @@ class BatchDriver(Generic[B, O]):
     ```
     batch = next(batches)             # and, of a loader without a length, the one after it
     batch = transform(batch)          # ready
-    before(batch, batch_idx, *extra)
-    gate(batch, batch_idx, *extra)    # -1: SKIPPED; otherwise started
+    before(batch, batch_idx)
+    gate(batch, batch_idx)    # -1: SKIPPED; otherwise started
     output = step(batch, batch_idx)   # processed
     consume(output, batch, batch_idx) # unless the output is None
     after_step()
-    after(output, batch, batch_idx, *extra)   # completed
+    after(output, batch, batch_idx)   # completed
     ```
 
     Args:
@@ -160,7 +160,6 @@ class BatchDriver(Generic[B, O]):
         consume: Given each output that is not None, or None.
         after_step: Called after each step, or None.
         after: Called after each step with its output.
-        extra: Further arguments for `before`, `gate` and `after`.
         steps: The counter that `max_steps` limits, or None.
         max_steps: How many optimizer steps to take at most, or None.
         on_exhausted: Given the `StopIteration` of the loader, to see where it comes from, or None.
@@ -183,7 +182,6 @@ class BatchDriver(Generic[B, O]):
         consume: Callable[[O, B, int], object] | None = None,
         after_step: Callable[[], object] | None = None,
         after: Iterable[AnyCallable] = (),
-        extra: Iterable[object] = (),
         steps: ReadyCompleted | None = None,
         max_steps: int | None = None,
         on_exhausted: Callable[[StopIteration], object] | None = None,
@@ -203,7 +201,6 @@ class BatchDriver(Generic[B, O]):
         self._consume = consume
         self._after_step = after_step
         self._after = tuple(after)
-        self._extra = tuple(extra)
         self._steps = steps
         self._max_steps = max_steps
         self._on_exhausted = on_exhausted
@@ -216,12 +213,18 @@ class BatchDriver(Generic[B, O]):
         self.status = BatchStatus.LIMIT if reached else BatchStatus.RUNNING
 
     def run(self, count: int = -1) -> BatchStatus:
-        """Drive `count` batches (all, when negative), fewer when something ends the epoch."""
+        """Drive `count` batches (all, when negative), fewer when something ends the epoch.
+
+        At the end of the epoch the loader's iterator is let go.
+        """
         if self._stop_flag.requested:
             self.status = BatchStatus.STOPPED
         while count != 0 and self.status is BatchStatus.RUNNING:
             count -= 1
             self._advance()
+        if self.status is not BatchStatus.RUNNING:
+            self._batches = iter(())
+            self._upcoming = NOTHING
         return self.status
 
     def _advance(self) -> None:
@@ -238,8 +241,8 @@ class BatchDriver(Generic[B, O]):
             batch = call(self._transform, batch)
         self._progress.increment_ready()
         for listener in self._before:
-            call(listener, batch, index, *self._extra)
-        if self._gate is not None and _is_skip(call(self._gate, batch, index, *self._extra)):
+            call(listener, batch, index)
+        if self._gate is not None and _is_skip(call(self._gate, batch, index)):
             self.status = BatchStatus.SKIPPED
             return
         self._progress.increment_started()
@@ -255,7 +258,7 @@ class BatchDriver(Generic[B, O]):
         if self._after_step is not None:
             call(self._after_step)
         for listener in self._after:
-            call(listener, output, batch, index, *self._extra)
+            call(listener, output, batch, index)
         self._progress.increment_completed()
         self._index += 1
         self.status = self._decide()

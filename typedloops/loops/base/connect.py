@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import cast
 
@@ -31,12 +32,16 @@ def typed_connect(declared: Callable[P, None]) -> Callable[P, None]:
         declared: A method that does nothing, whose keywords are the names of slots.
 
     Returns:
-        The method that fills those slots.  It raises `LoopTreeError` for a name that is none.
+        The method that fills those slots.  It raises `LoopTreeError` for a name that is none,
+        and TypeError for other arguments that the signature does not take.
     """
+    signature = inspect.signature(declared)
 
     @functools.wraps(declared)
     def connect(*args: P.args, **kwargs: P.kwargs) -> None:
-        (loop,) = args
-        cast("LoopNode", loop).put_in_slots(kwargs)
+        loop = cast("LoopNode", args[0])
+        loop.check_slot_names("connect", kwargs)
+        given = signature.bind(*args, **kwargs).arguments
+        loop.put_in_slots({name: child for name, child in given.items() if name in loop.slots()})
 
     return connect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
+from inspect import isfunction
 from typing import ClassVar, Generic, cast
 
 from typing_extensions import ParamSpec, TypeVar
@@ -71,6 +72,7 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
         super().__init_subclass__(**kwargs)
         cls.fused = _is_fused(cls)
         _check_fields(cls)
+        _check_done(cls)
         _check_promise(cls)
 
     @property
@@ -155,6 +157,13 @@ def _is_fused(cls: type[object]) -> bool:
     }
     fused = owner.pop("advance_all")
     return mro[fused] is not Loop and all(position >= fused for position in owner.values())
+
+
+def _check_done(cls: type[object]) -> None:
+    if isfunction(vars(cls).get("done")):
+        raise ConfigurationError(
+            f"{cls.__name__}.done", "it is a method, which is always true", "Write `@property` above it."
+        )
 
 
 def _check_fields(cls: type[object]) -> None:

@@ -151,6 +151,7 @@ class LoopNode:
                 "Connect another loop: a tree has no cycles.",
             )
         check_is_free(where, loop)
+        check_is_idle(where, loop)
         below = [node for _, node in loop.walk()] if isinstance(loop, LoopNode) else [loop]
         if twice := next((node for node in below if any(same(node, other) for _, other in self.root.walk())), None):
             raise LoopTreeError(
@@ -197,7 +198,7 @@ class LoopNode:
 
     def put_in_slots(self, loops: Mapping[str, object]) -> None:
         """Put each loop into the slot of its name; None leaves the slot as it is.  This is what `connect` does."""
-        self._check_slot_names("connect", loops)
+        self.check_slot_names("connect", loops)
         with all_or_nothing(self, *loops.values()):
             for name, loop in loops.items():
                 if loop is not None:
@@ -214,7 +215,7 @@ class LoopNode:
             LoopTreeError: No such slot; the old loop lacks a value that `__init__` needs; or a
                 child of the old loop has no slot in the new one.
         """
-        self._check_slot_names("replace", loops)
+        self.check_slot_names("replace", loops)
         with all_or_nothing(self, *loops.values()):
             for name, new in loops.items():
                 self._replace_child(name, new)
@@ -235,7 +236,8 @@ class LoopNode:
             _move_children(where, old, cast("AnyLoop", replacement), overwrite=isinstance(new, type))
         setattr(self, name, replacement)
 
-    def _check_slot_names(self, method: str, loops: Mapping[str, object]) -> None:
+    def check_slot_names(self, method: str, loops: Mapping[str, object]) -> None:
+        """Raise `LoopTreeError` unless every key of `loops` is the name of a slot."""
         if unknown := sorted(loops.keys() - self.slots().keys()):
             raise LoopTreeError(
                 f"{type(self).__name__}.{method}",

@@ -33,6 +33,9 @@ def may_be_none(promised: object) -> bool:
     """Whether None keeps the promise, or nothing definite is promised."""
     if get_origin(promised) in (Union, UnionType):
         return any(may_be_none(part) for part in get_args(promised))
+    if isinstance(promised, ForwardRef):
+        written = promised.__forward_arg__
+        return written.startswith(("Optional[", "typing.Optional[")) or "None" in written.replace(" ", "").split("|")
     return promised in (None, NoneType, object, Any) or isinstance(promised, TypeVar)
 
 

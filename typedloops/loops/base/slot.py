@@ -130,14 +130,7 @@ class SlotList(BaseSlot, Generic[L]):
         return self if owner is None else LoopList(owner, self.name)
 
     def __set__(self, owner: SlotOwner, children: Iterable[L]) -> None:
-        children = list(children)
-        loops: LoopList[L] = LoopList(owner, self.name)
-        before = list(loops)
-        try:
-            loops.refill(children)
-        except LoopTreeError:
-            loops.refill(before)
-            raise
+        LoopList[L](owner, self.name).refill(children)
 
     def contents(self, owner: SlotOwner) -> Iterator[tuple[str, AnyLoop]]:
         loops: LoopList[AnyLoop] = LoopList(owner, self.name)
@@ -186,12 +179,19 @@ class LoopList(Generic[L]):
         self._loops.append(loop)
 
     def refill(self, loops: Iterable[L]) -> None:
-        """Have these loops and no others."""
+        """Have these loops and no others; when one of them is refused, those that there were."""
+        loops, before = list(loops), list(self._loops)
         self.clear()
-        for loop in loops:
-            self.append(loop)
+        try:
+            for loop in loops:
+                self.append(loop)
+        except LoopTreeError:
+            self.refill(before)
+            raise
 
     def clear(self) -> None:
+        for loop in self._loops:
+            self._owner.check_may_leave(self._name, cast("AnyLoop", loop))
         while self._loops:
             del self[-1]
 

@@ -72,7 +72,7 @@ def _state_of(path: str, loop: AnyLoop) -> dict[str, object]:
     if isinstance(loop, SavableLoop):
         fields = {name: _saved_value(path, loop, name) for name in fields_of(type(loop))}
         return {"fields": fields, "custom": copy.deepcopy(loop.on_save_checkpoint())}
-    return {"own": dict(loop.state_dict())} if isinstance(loop, Stateful) else {}
+    return {"own": copy.deepcopy(dict(loop.state_dict()))} if isinstance(loop, Stateful) else {}
 
 
 def fields_of(cls: type[SavableLoop]) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ def _saved_value(path: str, loop: SavableLoop, name: str) -> object:
             where, "it is declared in `state_fields` but the loop has no such attribute", "Set it in `__init__`."
         )
     value: object = getattr(loop, name)
-    return dict(value.state_dict()) if isinstance(value, Stateful) else _plain(where, value)
+    return copy.deepcopy(dict(value.state_dict())) if isinstance(value, Stateful) else _plain(where, value)
 
 
 def _plain(where: str, value: object) -> Plain:
@@ -148,13 +148,13 @@ def _load(path: str, loop: AnyLoop, state: Mapping[str, object]) -> None:
             _load_field(loop, name, value)
         loop.on_load_checkpoint(copy.deepcopy(_mapping(path, state["custom"])))
     elif isinstance(loop, Stateful):
-        loop.load_state_dict(_mapping(path, state["own"]))
+        loop.load_state_dict(copy.deepcopy(_mapping(path, state["own"])))
 
 
 def _load_field(loop: SavableLoop, name: str, value: object) -> None:
     present: object = getattr(loop, name, None)
     if isinstance(present, Stateful):
-        present.load_state_dict(_mapping(f"{type(loop).__name__}.{name}", value))
+        present.load_state_dict(copy.deepcopy(_mapping(f"{type(loop).__name__}.{name}", value)))
     else:
         setattr(loop, name, _plain(f"{type(loop).__name__}.{name}", value))
 

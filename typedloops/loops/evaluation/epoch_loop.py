@@ -11,7 +11,7 @@ from typedloops.loops.evaluation.result import LoaderResult
 from typedloops.loops.run.kind import LoadersKind
 from typedloops.loops.run.metrics import MetricStore, batch_size_of
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents
-from typedloops.loops.run.position import LoaderPosition, step_of
+from typedloops.loops.run.position import LoaderPosition
 
 B = TypeVar("B", default=object)
 
@@ -28,8 +28,9 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
         C/M.on_validation_batch_end(output, batch, batch_idx)
     ```
 
-    In a test, `validation` is `test`.  With several loaders the hooks are also given the
-    loader's index, and so is a step that has a parameter `dataloader_idx`.
+    In a test, `validation` is `test`.  With several loaders the step and the hooks are also
+    given the loader's index where they have a parameter `dataloader_idx`; one that cannot be
+    called without it is always given it.
 
     Args:
         kind: What is evaluated.
@@ -50,11 +51,11 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
         self.drive(
             f"{self.kind.name} {position}",
             loader,
-            step_of(model, self.kind.step, position),
+            position.step_of(model, self.kind.step),
             limit=position.limit,
             dataloader_idx=position.index,
             events=BatchEvents(
-                before=before.listeners, consume=self._take_metrics, after=after.listeners, extra=position.arguments
+                before=position.listeners(before), consume=self._take_metrics, after=position.listeners(after)
             ),
         )
 

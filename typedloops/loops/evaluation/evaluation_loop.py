@@ -67,6 +67,10 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
     def result(self, results: Sequence[LoaderResult]) -> EvaluationResult:
         return EvaluationResult(tuple(results), self.context.logging_to.compute())
 
+    def on_results(self, results: Sequence[LoaderResult]) -> None:
+        # So that the hook of the epoch's end can read what the steps came to, and log on.
+        self.context.metrics.update(self.result(results).metrics)
+
     def on_result(self, result: EvaluationResult) -> None:
         self.context.publish(result.metrics)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Generic, cast
+from typing import Generic
 
 from typing_extensions import TypeVar
 
@@ -36,9 +36,6 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
 
     optimizer_loop: Slot[LoopProtocol[[M, B, int], S]] = Slot()
     manual_loop: Slot[LoopProtocol[[M, B, int], S] | None] = Slot(required=False)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_output",)
-
-    _output: S | None = None
 
     def __init__(
         self,
@@ -47,7 +44,6 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
     ) -> None:
         self.optimizer_loop = optimizer_loop
         self.manual_loop = manual_loop
-        self._finished = False
 
     @typed_connect
     def connect(
@@ -58,21 +54,8 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
     ) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
 
-    @property
-    def done(self) -> bool:
-        return self._finished
-
-    def reset(self) -> None:
-        self._finished = False
-        self._output = None
-
     def advance(self, model: M, batch: B, batch_idx: int) -> None:
-        self._output = self.loop_for(model).run(model, batch, batch_idx)
-        self._finished = True
-
-    def on_run_end(self) -> S:
-        # None where the iteration was left with StopIteration: the batch is skipped.
-        return cast("S", self._output)
+        self.output = self.loop_for(model).run(model, batch, batch_idx)
 
     def bind(self, model: M) -> Callable[[B, int], S]:
         return bind(self.loop_for(model), model) if keeps_contract(self, TrainingBatchLoop) else super().bind(model)
@@ -85,10 +68,6 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
         if self.manual_loop is None:
             return ()
         return ("manual_loop",) if _is_automatic(module) else ("optimizer_loop",)
-
-    def teardown(self) -> None:
-        super().teardown()
-        self._output = None
 
 
 def _is_automatic(module: object) -> bool:

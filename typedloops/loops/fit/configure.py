@@ -33,6 +33,8 @@ def configure(module: ConfiguresOptimizers) -> tuple[list[Optimizer], list[Sched
     where = name_of(module.configure_optimizers)
     answer: object = module.configure_optimizers()
     optimizers, schedulers = _parts(where, answer)
+    if len(set(map(id, optimizers))) < len(optimizers):
+        raise OptimizerError(where, "it returned one optimizer twice", "Return each optimizer once.")
     return optimizers, [_rate(where, scheduler) for scheduler in schedulers]
 
 

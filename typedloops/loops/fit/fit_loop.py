@@ -43,6 +43,10 @@ V = TypeVar("V")
 AnyModule: TypeAlias = TrainingModule[Anything, Anything]
 
 
+IDLE_EPOCHS = 10
+"""After so many epochs without an optimizer step in a row, a fit that only steps can end is given up."""
+
+
 @dataclass(frozen=True)
 class FitResult(Generic[S]):
     """What a fit returns; its size does not grow with the steps.
@@ -106,6 +110,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     transient_fields: ClassVar[tuple[str, ...]] = ("_last_output",)
 
     _steps_before = 0
+    _idle_epochs = 0
 
     def __init__(
         self, epoch_loop: TrainingEpochLoop[M, B, S], *, max_epochs: int | None = None, max_steps: int | None = None
@@ -161,6 +166,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         context = self.context
         context.metrics.clear()
         context.max_epochs = self.limits.max_epochs
+        context.epoch = self.epoch_progress.total.completed
         self._last_output = None
         if val_dataloaders is not None:
             self.epoch_loop.val_loop.loaders(val_dataloaders)  # what is wrong with them is told now
@@ -176,6 +182,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
                 stacklevel=2,
             )
         self._steps_before = self.step_progress.total.completed
+        self._idle_epochs = 0
         context.optimization.stop_counting()
         context.optimization = Optimization(
             optimizers, rates, bool(automatic), self.step_progress, self.limits.max_steps
@@ -213,7 +220,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             batches=self.epoch_loop.batch_progress.total.completed,
             optimizer_steps=self.step_progress.total.completed,
             metrics=dict(context.metrics),
-            last_output=detached(self._last_output),
+            last_output=self._last_output,
         )
 
     def teardown(self) -> None:
@@ -225,9 +232,11 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         validates = val_dataloaders is not None and self.epoch_loop.val_loop.limit != 0
         unused = () if validates else ("epoch_loop.val_loop",)
         with open_run(self, Stage.FIT, model, unused) as context, training(model):
+            context.fitting = True
             try:
                 return super().run(model, train_dataloaders, val_dataloaders)
             finally:
+                context.fitting = False
                 context.stop_flag.requested = False
 
     def _publish(self) -> None:
@@ -243,17 +252,19 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             ConfigurationError: So it is.
         """
         limits, steps = self.limits, self.step_progress.total.completed
-        if limits.max_epochs is None and limits.max_steps is not None and not self.done and steps == self._steps_before:
+        self._idle_epochs = self._idle_epochs + 1 if steps == self._steps_before else 0
+        self._steps_before = steps
+        only_steps = limits.max_epochs is None and limits.max_steps is not None and not self.done
+        if only_steps and self._idle_epochs == IDLE_EPOCHS:
             raise ConfigurationError(
                 "max_steps",
-                f"it is {limits.max_steps} and the only limit, and a whole epoch took no optimizer step",
+                f"it is {limits.max_steps} and the only limit, and {IDLE_EPOCHS} epochs took no optimizer step",
                 "Return an optimizer from configure_optimizers and a loss from the training step, or set max_epochs.",
             )
-        self._steps_before = steps
 
     def _take_metrics(self, epoch: EpochResult[S]) -> None:
         """Make the scalars of the last step metrics; what was logged under the same name goes first."""
-        self._last_output = epoch.last_output
+        self._last_output = detached(epoch.last_output)
         context = self.context
         output: object = epoch.last_output
         if is_mapping(output):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Generic, cast
+from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
@@ -28,32 +28,9 @@ class ManualOptimization(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
     """
 
     requires: ClassVar[type[object] | None] = TrainingModule
-    transient_fields: ClassVar[tuple[str, ...]] = ("_output",)
-
-    _output: O | None = None
-
-    def __init__(self) -> None:
-        self._finished = False
-
-    @property
-    def done(self) -> bool:
-        return self._finished
-
-    def reset(self) -> None:
-        self._finished = False
-        self._output = None
 
     def advance(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
-        self._output = call(model.training_step, batch, batch_idx)
-        self._finished = True
-
-    def on_run_end(self) -> O:
-        # None where the iteration was left with StopIteration: the batch is skipped.
-        return cast("O", self._output)
+        self.output = call(model.training_step, batch, batch_idx)
 
     def bind(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
         return model.training_step if keeps_contract(self, ManualOptimization) else super().bind(model)
-
-    def teardown(self) -> None:
-        super().teardown()
-        self._output = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Generic, cast
+from pathlib import Path
+from typing import ClassVar, Generic
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
@@ -21,7 +23,7 @@ from typedloops.protocols.module import StepOutput, TrainingModule
 B = TypeVar("B", default=object)
 O = TypeVar("O", bound=StepOutput, default=StepOutput)
 
-TORCH_ZERO_GRAD = Optimizer.zero_grad
+TORCH = str(Path(torch.__file__).parent)
 MANUALLY = (
     "Set `automatic_optimization = False` on the module and step in training_step, "
     "or connect an optimizer loop of your own."
@@ -51,43 +53,27 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
 
     requires: ClassVar[type[object] | None] = TrainingModule
     state_fields: ClassVar[tuple[str, ...]] = ("optim_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_step", "_step_context", "_output")
-
-    _output: O | None = None
+    transient_fields: ClassVar[tuple[str, ...]] = ("_step", "_step_of_fit")
 
     def __init__(self) -> None:
         self.optim_progress: OptimizationProgress = OptimizationProgress()
-        self._finished = False
-
-    @property
-    def done(self) -> bool:
-        return self._finished
-
-    def reset(self) -> None:
-        self._finished = False
-        self._output = None
 
     def on_run_start(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
-        if vars(self).get("_step_context") is not self.context:
+        # Another fit has other optimizers.
+        if vars(self).get("_step_of_fit") is not self.context.optimization:
             self._step = self._step_of(model)
-            self._step_context = self.context
+            self._step_of_fit = self.context.optimization
 
     def advance(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
-        self._output = call(self._step, batch, batch_idx)
-        self._finished = True
-
-    def on_run_end(self) -> O:
-        # None where the iteration was left with StopIteration: the batch is skipped.
-        return cast("O", self._output)
+        self.output = call(self._step, batch, batch_idx)
 
     def bind(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
         return self._step_of(model) if keeps_contract(self, OptimizerLoop) else super().bind(model)
 
     def teardown(self) -> None:
         super().teardown()
-        self._output = None
         vars(self).pop("_step", None)
-        vars(self).pop("_step_context", None)
+        vars(self).pop("_step_of_fit", None)
 
     def _step_of(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
         context = self.context
@@ -114,7 +100,10 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
 
 def _sets_grads_to_none(optimizer: Optimizer) -> bool:
     """Whether `zero_grad` is torch's own: then the gradients can be set to None without its profiler record."""
-    return type(optimizer).zero_grad is TORCH_ZERO_GRAD and "zero_grad" not in vars(optimizer)
+    zero_grad = type(optimizer).zero_grad
+    inherited = zero_grad is Optimizer.zero_grad and "zero_grad" not in vars(optimizer)
+    # Somebody may have put another function into torch's class.
+    return inherited and zero_grad.__code__.co_filename.startswith(TORCH)
 
 
 def _only_optimizer(where: str, optimizers: Sequence[Optimizer]) -> Optimizer:

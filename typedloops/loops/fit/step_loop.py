@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Generic, cast
+from typing import ClassVar, Generic, cast
 
-from typing_extensions import Protocol, TypeVar, runtime_checkable
+from typing_extensions import TypeVar
 
 from typedloops.loops.base.loop import CONTRACT
 from typedloops.loops.run.context import InRun
@@ -16,20 +16,50 @@ M = TypeVar("M", default=object)
 B = TypeVar("B", default=object)
 S = TypeVar("S", default=object)
 
-M_contra = TypeVar("M_contra", contravariant=True)
-B_contra = TypeVar("B_contra", contravariant=True)
-S_co = TypeVar("S_co", covariant=True)
-
-
-@runtime_checkable
-class Binds(Protocol[M_contra, B_contra, S_co]):
-    """A loop that can say beforehand what is to be called for each batch."""
-
-    def bind(self, model: M_contra, /) -> Callable[[B_contra, int], S_co]: ...
-
 
 class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
-    """A loop whose run is one batch: its inputs are the module, the batch and its index."""
+    """A loop whose run is one batch: its inputs are the module, the batch and its index.
+
+    It runs `advance` once; a subclass writes that, and sets `output` in it:
+
+    ```
+    class Descent(StepLoop[Model, Batch, Tensor]):
+        def advance(self, model: Model, batch: Batch, batch_idx: int) -> None:
+            (optimizer,) = self.trainer.optimizers
+            optimizer.zero_grad()
+            self.output = model.training_step(batch, batch_idx)
+            self.output.backward()
+            optimizer.step()
+    ```
+
+    One that advances several times for each batch has a `done` and a `reset` of its own.
+    The hooks around an optimizer's step (`on_before_backward` and so on) belong to
+    `OptimizerLoop`: another loop calls those that it wants heard, `self.trainer.call_hook(...)`.
+
+    Its output is `output`; None where nothing set it, which skips the batch.
+    """
+
+    transient_fields: ClassVar[tuple[str, ...]] = ("output", "_advanced")
+
+    output: S | None = None
+    """What this batch came to."""
+
+    _advanced: bool = False
+
+    @property
+    def done(self) -> bool:
+        return self._advanced
+
+    def reset(self) -> None:
+        self._advanced = False
+        self.output = None
+
+    def on_advance_start(self, model: M, batch: B, batch_idx: int) -> None:
+        # Here, so that the `advance` of a subclass need not say it.
+        self._advanced = True
+
+    def on_run_end(self) -> S:
+        return cast("S", self.output)
 
     def bind(self, model: M) -> Callable[[B, int], S]:
         """What to call for each batch of an epoch: `run` with the module filled in."""
@@ -39,14 +69,13 @@ class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
         return super().run(model, batch, batch_idx)
 
     def teardown(self) -> None:
-        # What `bind` gives does not pass through `run`, which would have done this.
-        self.restarting = False
+        self.output = None
 
 
 def bind(loop: LoopProtocol[[M, B, int], S], model: M) -> Callable[[B, int], S]:
-    """`loop.bind(model)` where the loop can do that, otherwise `loop.run` with the module filled in."""
-    if isinstance(loop, Binds):
-        return cast("Binds[M, B, S]", loop).bind(model)
+    """`loop.bind(model)` of a `StepLoop`, of any other loop its `run` with the module filled in."""
+    if isinstance(loop, StepLoop):
+        return cast("StepLoop[M, B, S]", loop).bind(model)
     return partial(loop.run, model)
 
 

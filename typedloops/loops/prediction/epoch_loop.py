@@ -9,7 +9,7 @@ from typing_extensions import TypeVar
 
 from typedloops.loops.run.kind import PREDICTION
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents
-from typedloops.loops.run.position import LoaderPosition, step_of
+from typedloops.loops.run.position import LoaderPosition
 
 B = TypeVar("B", default=object)
 
@@ -26,8 +26,8 @@ class PredictionEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], lis
         C/M.on_predict_batch_end(prediction, batch, batch_idx)
     ```
 
-    With several loaders the hooks are also given the loader's index, and so is a step
-    that has a parameter `dataloader_idx`.
+    With several loaders the step and the hooks are also given the loader's index where they
+    have a parameter `dataloader_idx`; one that cannot be called without it is always given it.
 
     Its output is the list of predictions, one for each batch.
     """
@@ -40,14 +40,13 @@ class PredictionEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], lis
         self.drive(
             f"predict {position}",
             loader,
-            step_of(model, PREDICTION.step, position),
+            position.step_of(model, PREDICTION.step),
             limit=position.limit,
             dataloader_idx=position.index,
             outputs=self._predictions,
             events=BatchEvents(
-                before=context.hook("on_predict_batch_start").listeners,
-                after=context.hook("on_predict_batch_end").listeners,
-                extra=position.arguments,
+                before=position.listeners(context.hook("on_predict_batch_start")),
+                after=position.listeners(context.hook("on_predict_batch_end")),
             ),
         )
 

@@ -42,8 +42,8 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], list[Anythin
         limit_batches: How many batches of each loader at most; None is what the trainer says.
         epoch_loop: Predicts one loader.
 
-    Its output is the list of predictions, one for each batch; of several loaders, a list
-    of such lists.
+    Its output is the list of predictions, one for each batch; of a list of loaders (of one,
+    too), a list of such lists.
     """
 
     kind = PREDICTION
@@ -64,7 +64,10 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], list[Anythin
         return self.epoch_loop.run(model, loader, position)
 
     def result(self, results: Sequence[list[object]]) -> list[Anything]:
-        return results[0] if len(results) == 1 else list(results)
+        return list(results) if self.given_several else results[0]
+
+    def on_result(self, result: list[Anything]) -> None:
+        self.context.publish(self.context.logging_to.compute())
 
     @overload
     def run(self, model: PredictModule[B, Q], dataloaders: Iterable[B]) -> list[Q]: ...

@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, cast
 from typing_extensions import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from typedloops._core import Hook, StopFlag
-from typedloops.errors import ConfigurationError, MisuseError
+from typedloops.errors import ConfigurationError, MisuseError, add_note
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.config import RunConfig
@@ -18,6 +18,8 @@ from typedloops.loops.run.metrics import MetricStore, Scalar
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.requirements import check_tree
+from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.protocols.loop import AnyLoop
 from typedloops.protocols.trainer import Reduction, Stage, TrainerView
 
 P = ParamSpec("P")
@@ -49,19 +51,23 @@ class RunContext:
         self.module = module
         self.host = host
         self.config: RunConfig = RunConfig() if host is None else host.config
-        self.listeners: Listeners = Listeners(() if host is None else host.callbacks, module, host)
+        self.listeners: Listeners = Listeners(() if host is None else host.callbacks, unwrapped(module), host)
         self.stop_flag: StopFlag = StopFlag()
         self.optimization: Optimization = Optimization()
         self.epoch = 0
         self.max_epochs: int | None = None
         self.num_batches: int | None = None
+        self.fitting = False
         self.metrics: dict[str, float] = {}
         self.training_metrics: MetricStore = MetricStore(default="last")
         self.logging_to: MetricStore = self.training_metrics
 
-    def optimization_ends(self) -> None:
-        """Leave the optimizers as they were."""
-        self.optimization.stop_counting()
+    def takes_in(self, stage: Stage) -> bool:
+        """Whether a loop for `stage` may be a part of this run; otherwise it needs one of its own.
+
+        A fit brings its own optimizers, limits and steps: there is one at a time, in a run that is for fitting.
+        """
+        return stage is not Stage.FIT or (self.stage is Stage.FIT and not self.fitting)
 
     def hook(self, event: str) -> Hook:
         return self.listeners.hook(event)
@@ -152,9 +158,9 @@ def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[st
             type(loop).__name__, "it is already running", "Run another loop from here: a run cannot be inside itself."
         )
     current = find_context(loop)
-    check_tree(module, loop, unused)
-    with _marked_as_running(loop):
-        if current is not None and current.module is module:
+    check_tree(unwrapped(module), loop, unused)
+    with running(loop):
+        if current is not None and current.module is module and current.takes_in(stage):
             yield current
         else:
             with _new_run(loop, stage, module) as context:
@@ -162,12 +168,16 @@ def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[st
 
 
 @contextmanager
-def _marked_as_running(loop: LoopNode) -> Generator[None]:
+def running(loop: LoopNode) -> Generator[None]:
+    """Mark `loop` as being in the middle of a run; when that ends well, nothing below it is `restarting` any more."""
     vars(loop)["_running"] = True
     try:
         yield
     finally:
         vars(loop).pop("_running", None)
+    for _, node in loop.walk():
+        if isinstance(node, Loop) and node.restarting:
+            node.restarting = False
 
 
 @contextmanager
@@ -175,16 +185,23 @@ def _new_run(loop: LoopNode, stage: Stage, module: object) -> Generator[RunConte
     trainer = loop.root._trainer  # pyright: ignore[reportPrivateUsage]
     context = RunContext(stage, module, trainer if isinstance(trainer, Host) else None)
     vars(loop)["_context"] = context
-    with ExitStack() as ending:
-        # Last in, first out: the loops are torn down while they still know their run.
-        ending.callback(vars(loop).pop, "_context", None)
-        ending.callback(context.optimization_ends)
-        for _, node in loop.walk():
-            if isinstance(node, Loop):
-                ending.callback(node.teardown)
+    at_start = _below(loop)
+    try:
         with _hosted(context):
             _set_up(context)
             yield context
+    finally:
+        # Last in, first out: loops are torn down while they know their run, those put into the tree since as well.
+        with ExitStack() as ending:
+            ending.callback(vars(loop).pop, "_context", None)
+            ending.callback(context.optimization.stop_counting)
+            for node in dict.fromkeys([*at_start, *_below(loop)]):
+                if isinstance(node, Loop):
+                    ending.callback(node.teardown)
+
+
+def _below(loop: LoopNode) -> list[AnyLoop]:
+    return [node for _, node in loop.walk()]
 
 
 @contextmanager
@@ -199,19 +216,28 @@ def _hosted(context: RunContext) -> Generator[None]:
         _tell(context, error)
         raise
     finally:
-        try:
+        with noted_on(failure, "teardown"):
             context.hook("teardown")(str(context.stage))
-        finally:
-            if context.host is not None:
+        if context.host is not None:
+            with noted_on(failure, "the end of the run"):
                 context.host.run_ended(context, failure)
+
+
+@contextmanager
+def noted_on(failure: BaseException | None, what: str) -> Generator[None]:
+    """Let an error become a note of `failure`, which is the one to be told; without a failure it is raised."""
+    try:
+        yield
+    except Exception as second:
+        if failure is None:
+            raise
+        add_note(failure, f"{what} raised as well: {second!r}")
 
 
 def _tell(context: RunContext, error: BaseException) -> None:
     """Call `on_exception`; the error that ended the run is the one to be raised, whatever the hook does."""
-    try:
+    with noted_on(error, "on_exception"):
         context.hook("on_exception")(error)
-    except Exception as second:
-        error.add_note(f"on_exception raised as well: {second!r}")
 
 
 def _set_up(context: RunContext) -> None:

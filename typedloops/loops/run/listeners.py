@@ -10,6 +10,7 @@ from typedloops._core import Hook
 from typedloops._core.calls import AnyCallable
 from typedloops._core.escape import name_of
 from typedloops.errors import HookError
+from typedloops.loops.run.loader_index import check_call
 
 FRAMEWORK_PLACEHOLDERS = (
     "lightning.pytorch.core.",
@@ -86,7 +87,7 @@ def check_signature(event: str, method: AnyCallable, *before: str) -> None:
     except (TypeError, ValueError):  # written in C: it cannot be asked
         return
     try:
-        signature.bind(*arguments)
+        check_call(event, signature, arguments)
     except TypeError as mismatch:
         parameters = "".join(f", {name}" for name in arguments)
         raise HookError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType, TracebackType
@@ -15,6 +16,9 @@ from typedloops.loops.run.config import BatchLimit
 from typedloops.protocols.data import Loaders
 
 B = TypeVar("B")
+
+ROUNDING = 1e-9
+"""0.29 of 100 batches are 29, which the product of the two floats just misses."""
 
 FETCH = "torch.utils.data._utils.fetch"
 
@@ -95,12 +99,12 @@ def resolve_limit(where: str, limit: BatchLimit, length: int | None) -> int | No
         raise ConfigurationError(
             where, f"a share of {limit} cannot be taken of a loader without a length", "Give an int, or 1.0 for all."
         )
-    batches = int(length * limit)
+    batches = math.floor(length * limit + ROUNDING)
     if batches == 0:
         raise ConfigurationError(
             where,
             f"a share of {limit} of {length} batches is less than one batch",
-            f"Give at least {1 / length:.4g}, or an int.",
+            f"Give at least {math.ceil(1e4 / length) / 1e4}, or an int.",
         )
     return batches
 
@@ -138,14 +142,15 @@ def check_end(stop: StopIteration) -> None:
         if (module, function) == ("torch._utils", "reraise"):
             raise escaped_from(_Named("a worker of the DataLoader")) from stop
         if (module, function) == (FETCH, "fetch"):
-            fetcher: object = frame.f_locals.get("self")
             inner = [frame for frame in frames[position + 1 :] if frame.f_globals.get("__name__") != FETCH]
-            if inner and (inner[0].f_code is _collate_code(fetcher) or type(fetcher).__name__ == "_MapDatasetFetcher"):
+            if inner and inner[0].f_code is not _end_of_dataset(frame.f_locals.get("self")):
                 raise escaped_from(_Named(inner[0].f_code.co_qualname)) from stop
 
 
-def _collate_code(fetcher: object) -> object:
-    return getattr(getattr(fetcher, "collate_fn", None), "__code__", None)
+def _end_of_dataset(fetcher: object) -> object:
+    """The only code from which a `StopIteration` means the end: the `__next__` of an iterable dataset's iterator."""
+    iterator: object = getattr(fetcher, "dataset_iter", None)
+    return getattr(getattr(type(iterator), "__next__", None), "__code__", None)
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:

@@ -77,6 +77,13 @@ class MetricStore:
         Raises:
             MisuseError: It is no scalar, the name is already reduced otherwise, or nothing is counted any more.
         """
+        if name in self._taken:
+            # What steps return under a name no longer counts once it is logged by hand.
+            self._taken.remove(name)
+            del self._metrics[name]
+        self._log(name, value, reduce, batch_size)
+
+    def _log(self, name: str, value: Scalar, reduce: Reduction | None, batch_size: float | None) -> None:
         metric = self._metrics.get(name)
         if metric is None or (reduce is not None and reduce != metric.reduce):
             metric = self._metrics[name] = self._new_metric(name, reduce, metric)
@@ -103,6 +110,7 @@ class MetricStore:
         """Refuse what is logged from now on: nobody would see it."""
         self.closed = True
         self._metrics = {}
+        self._taken = set()
 
     def compute(self) -> dict[str, float]:
         return {name: metric.compute() for name, metric in self._metrics.items()}
@@ -117,7 +125,7 @@ class MetricStore:
         for name, value in scalars_of(output, loss_name).items():
             if name not in by_hand:
                 self._taken.add(name)
-                self.log(name, value, batch_size=batch_size)
+                self._log(name, value, None, batch_size)
 
 
 def _kept(name: str, value: object) -> Scalar:
@@ -125,8 +133,8 @@ def _kept(name: str, value: object) -> Scalar:
     if isinstance(value, Tensor):
         if value.numel() != 1:
             raise MisuseError(f"log({name!r})", f"its value has shape {tuple(value.shape)}", "Log a scalar.")
-        # A tensor with a graph is not counted up in place; one without may be, and is copied.
-        return value.detach() if value.requires_grad else value.clone()
+        # A copy: a parameter is changed in place by its optimizer, any tensor may be by its owner.
+        return value.detach().clone()
     if isinstance(value, Real):
         return float(value)
     raise MisuseError(
@@ -148,7 +156,7 @@ def scalars_of(output: object, loss_name: str) -> dict[str, Scalar]:
 def _is_scalar(value: object) -> TypeGuard[Scalar]:
     if isinstance(value, Tensor):
         return value.numel() == 1
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def batch_size_of(batch: object) -> int | None:

@@ -12,9 +12,9 @@ from typing_extensions import ParamSpec, TypeVar
 
 from typedloops._core import BatchDriver, BatchProgress, BatchStatus, ReadyCompleted, StopFlag
 from typedloops._core.calls import AnyCallable
-from typedloops.errors import InternalError
+from typedloops.errors import InternalError, add_note
 from typedloops.loops.run.config import BatchLimit
-from typedloops.loops.run.context import InRun, RunContext
+from typedloops.loops.run.context import InRun, RunContext, running
 from typedloops.loops.run.loaders import check_end, check_ran, iterate, length_of, resolve_limit
 from typedloops.protocols.trainer import Stage
 
@@ -33,7 +33,6 @@ class BatchEvents:
     consume: AnyCallable | None = None
     after_step: AnyCallable | None = None
     after: tuple[AnyCallable, ...] = ()
-    extra: tuple[object, ...] = ()
 
 
 class BatchesLoop(InRun[P, R], Generic[P, R]):
@@ -74,11 +73,15 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             self.restarting = False
         self._run_driver(-1)
 
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        with running(self):
+            return super().run(*args, **kwargs)
+
     def _run_driver(self, count: int) -> None:
         try:
             self.driver.run(count)
         except Exception as error:
-            error.add_note(self._whereabouts())
+            add_note(error, self._whereabouts())
             raise
 
     def _whereabouts(self) -> str:
@@ -91,10 +94,6 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
 
     def teardown(self) -> None:
         self._driver = None
-
-    @property
-    def at_work(self) -> bool:
-        return not self.done
 
     @property
     def driver(self) -> BatchDriver[object, object]:
@@ -148,7 +147,6 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             consume=events.consume,
             after_step=events.after_step,
             after=events.after,
-            extra=events.extra,
             steps=steps,
             max_steps=max_steps,
             on_exhausted=check_end,

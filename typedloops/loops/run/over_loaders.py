@@ -37,6 +37,9 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
 
     kind: ClassVar[LoadersKind]
 
+    given_several: bool = False
+    """Whether the run under way was given a list of loaders, if only of one."""
+
     _loaders: Sequence[Iterable[B]] = ()
     _results: list[T]
 
@@ -72,6 +75,7 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
 
     def on_run_start(self, model: M, dataloaders: Loaders[B]) -> None:
         self._loaders = self.loaders(dataloaders)
+        self.given_several = not any(loader is dataloaders for loader in self._loaders)
         self._results = []
         self.context.hook(f"on_{self.kind.name}_start")()
         self.context.hook(f"on_{self.kind.name}_epoch_start")()
@@ -85,6 +89,7 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
 
     def on_run_end(self) -> R:
         context = self.context
+        self.on_results(self._results)
         context.hook(f"on_{self.kind.name}_epoch_end")()
         result = self.result(self._results)
         self.on_result(result)
@@ -115,6 +120,9 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
     @abstractmethod
     def result(self, results: Sequence[T]) -> R:
         """Make the output of what the loaders gave."""
+
+    def on_results(self, results: Sequence[T]) -> None:
+        """Called before the two last hooks."""
 
     def on_result(self, result: R) -> None:
         """Called between the two last hooks."""

@@ -11,10 +11,7 @@ from typing_extensions import get_protocol_members
 from typedloops.errors import ModuleError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.listeners import defining_class, is_placeholder
-from typedloops.loops.run.position import LOADER_INDEX
-
-MAY_ASK_FOR_INDEX = frozenset({"validation_step", "test_step", "predict_step"})
-"""The steps that are given the index of their loader where they have a parameter for it."""
+from typedloops.loops.run.loader_index import check_call
 
 
 def check_tree(module: object, root: object, unused: Collection[str] = ()) -> None:
@@ -70,11 +67,8 @@ def _check_method(module: object, protocol: type[object], name: str, why: str) -
         signature = inspect.signature(method)
     except (TypeError, ValueError):  # written in C: it cannot be asked
         return
-    index = signature.parameters.get(LOADER_INDEX) if name in MAY_ASK_FOR_INDEX else None
-    by_name = {} if index is None or index.kind is index.POSITIONAL_ONLY else {LOADER_INDEX: 0}
-    by_place = [*parameters, *([0] if index is not None and not by_name else [])]
     try:
-        signature.bind(*by_place, **by_name)
+        check_call(name, signature, parameters)
     except TypeError as mismatch:
         raise ModuleError(
             where,
