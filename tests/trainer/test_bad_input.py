@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -145,6 +146,26 @@ class StoppingItems(Dataset[int]):
         return next(iter(()))
 
 
+class Swapped(Classifier):
+    def training_step(self, batch_idx: Batch, batch: int) -> Tensor:  # type: ignore[override]
+        return self.loss(batch_idx)
+
+
+class OnlyLogs:
+    def log_metrics(self, metrics: object, step: int) -> None: ...
+
+
+class ReadsWrongMetric(Callback):
+    def on_train_epoch_end(self, trainer: Any, module: nn.Module) -> None:
+        trainer.metrics["valid_loss"]
+
+
+def silently(run: Run) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return run()
+
+
 CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
     "no step": (
         fit(NoStep()),
@@ -170,6 +191,55 @@ CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
         fit(OneParameter()),
         ModuleError,
         ("OneParameter.training_step", "it takes (batch:", "is called with (batch, batch_idx)", "too many positional"),
+    ),
+    "parameters in another order": (
+        fit(Swapped()),
+        ModuleError,
+        (
+            "Swapped.training_step",
+            "is called with (batch, batch_idx) in this order",
+            "Define `def training_step(self, ",
+        ),
+    ),
+    "a callback without hooks": (
+        lambda: Trainer(callbacks=[3]),
+        HookError,
+        ("callbacks: 3", "it has no hook", "Subclass typedloops.Callback"),
+    ),
+    "one callback that is no list": (
+        lambda: Trainer(callbacks=Callback()),
+        HookError,
+        ("callbacks", "a Callback is no list of callbacks", "Write [callback]"),
+    ),
+    "half a logger": (
+        lambda: Trainer(loggers=[OnlyLogs()]),
+        ConfigurationError,
+        ("loggers: ", "it is no logger", "`log_metrics(metrics, step)` and `finalize(status)`"),
+    ),
+    "loggers as in Lightning": (
+        lambda: Trainer(loggers=True),
+        ConfigurationError,
+        ("loggers", "a bool is no list of loggers", "Write [logger]"),
+    ),
+    "a dataset": (
+        fit(Classifier(), DATASET),
+        LoaderError,
+        ("train dataloader", "a TensorDataset is a dataset: it gives samples, not batches", "BatchLoader(dataset, b"),
+    ),
+    "a mapping of loaders": (
+        fit(Classifier(), {"a": batches(1)}),
+        LoaderError,
+        ("train dataloader", "it is a dict of loaders, and one is taken", "itertools.chain"),
+    ),
+    "a list of loaders": (
+        fit(Classifier(), [DataLoader(DATASET), DataLoader(DATASET)]),
+        LoaderError,
+        ("train dataloader", "it is a list of loaders, and one is taken"),
+    ),
+    "a loop in two places of a trainer": (
+        lambda: Trainer(validate_loop=(loop := typedloops.ValidationLoop()), test_loop=loop),
+        LoopTreeError,
+        ("trainer.test_loop", "this ValidationLoop is already the validate_loop", "Build another"),
     ),
     "too many parameters": (
         fit(ThreeParameters()),
@@ -207,7 +277,7 @@ CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
     "a used up iterator": (
         lambda: Trainer(max_epochs=2).fit(Classifier(), iter(batches(1))),
         LoaderError,
-        ("train dataloader", "it gave no batches", "An iterator can be used only once"),
+        ("train dataloader", "a list_iterator is an iterator, which can be gone through only once", "Give what can be"),
     ),
     "an empty validation": (
         lambda: Trainer().validate(Classifier(), []),
@@ -312,7 +382,7 @@ CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
         ("NarrowModule.on_train_batch_end", "too many positional", "(self, outputs, batch, batch_idx)`"),
     ),
     "steps as the only limit, and none taken": (
-        lambda: Trainer(max_steps=3).fit(giving(None), batches(2)),
+        lambda: silently(lambda: Trainer(max_steps=3).fit(giving(None), batches(2))),
         ConfigurationError,
         ("max_steps", "the only limit, and 10 epochs took no optimizer step"),
     ),
@@ -411,6 +481,11 @@ def test_message(case: str) -> None:
         assert part in str(caught.value)
     assert caught.value.where
     assert caught.value.remedy.endswith((".", "?", ")"))
+
+
+def test_a_metric_that_is_not_there() -> None:
+    with pytest.raises(KeyError, match=r"there is no metric 'valid_loss'; there are \['train_loss'\]"):
+        fit(Classifier(), callbacks=[ReadsWrongMetric()])()
 
 
 def test_a_module_without_validation_step_fits_without_validation_loaders() -> None:

@@ -29,7 +29,7 @@ SLIPS = {"on_train_epochs_end": "on_train_epoch_end", "on_validaton_start": "on_
 def test_a_slip_is_told_with_what_was_meant(base: type[object], name: str) -> None:
     thing = with_method(base, name)
     callbacks, model = ([thing], Classifier()) if base is Callback else ([], thing)
-    with pytest.warns(UserWarning, match=rf"^Mine\.{name}: nothing calls .* Did you mean `{SLIPS[name]}`\?"):
+    with pytest.warns(UserWarning, match=rf"^Mine\.{name}: no loop calls .* Did you mean `{SLIPS[name]}`\?"):
         Trainer(max_epochs=1, callbacks=callbacks).fit(model, batches(1))
 
 

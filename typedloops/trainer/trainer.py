@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, cast
 
 from torch import Tensor, nn
@@ -11,13 +11,15 @@ from torch.optim import Optimizer
 from typing_extensions import Self, TypeVar
 
 from typedloops._core.calls import AnyCallable
-from typedloops.errors import LoopTreeError, MisuseError
+from typedloops.errors import ConfigurationError, LoopTreeError, MisuseError
 from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
 from typedloops.loops.fit import FitLoop
 from typedloops.loops.prediction import PredictionLoop
 from typedloops.loops.run.config import BatchLimit, RunConfig
 from typedloops.loops.run.context import RunContext, open_run
+from typedloops.loops.run.listeners import checked_callbacks
+from typedloops.loops.run.metrics import MetricValues
 from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
@@ -45,6 +47,20 @@ def _module_in(args: tuple[object, ...], kwargs: Mapping[str, object]) -> object
     inputs = (*args, *kwargs.values())
     first = next((value for value in inputs if isinstance(value, nn.Module)), inputs[0] if inputs else None)
     return kwargs.get("model", first)
+
+
+def _checked_loggers(loggers: object) -> tuple[Logger, ...]:
+    if not isinstance(loggers, Iterable):
+        raise ConfigurationError("loggers", f"a {type(loggers).__name__} is no list of loggers", "Write [logger].")
+    checked: tuple[object, ...] = tuple(loggers)
+    for logger in checked:
+        if isinstance(logger, type) or not isinstance(logger, Logger):
+            raise ConfigurationError(
+                f"loggers: {logger!r}",
+                "it is no logger",
+                "Give an object with `log_metrics(metrics, step)` and `finalize(status)`.",
+            )
+    return cast("tuple[Logger, ...]", checked)
 
 
 def nothing_runs(what: str) -> MisuseError:
@@ -115,8 +131,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
             check_val_every_n_epoch=check_val_every_n_epoch,
             inference_mode=inference_mode,
         )
-        self._callbacks = tuple(callbacks)
-        self._loggers = tuple(loggers)
+        self._callbacks = cast("tuple[CallbackProtocol, ...]", checked_callbacks(callbacks))
+        self._loggers = _checked_loggers(loggers)
         self._runs: list[RunContext] = []
         self._last_run = RunSummary()
         self._last_fit = RunSummary()
@@ -292,7 +308,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
     @property
     def metrics(self) -> Mapping[str, float]:
         """The newest value of every metric of the last or present run; reading it may wait for the device."""
-        return self._runs[-1].current_metrics() if self._runs else dict(self._last_run.metrics)
+        return self._runs[-1].current_metrics() if self._runs else MetricValues(self._last_run.metrics)
 
     def log(
         self, name: str, value: Tensor | float, *, reduce: Reduction | None = None, batch_size: int | None = None

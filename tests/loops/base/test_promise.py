@@ -204,3 +204,13 @@ def test_done_is_no_method() -> None:
             def advance(self) -> None: ...
 
     assert str(refused.value) == ("Unfinished.done: it is a method, which is always true. Write `@property` above it.")
+
+
+@pytest.mark.parametrize("promised", ["int | None", "None", "Optional[int]"])
+def test_a_quoted_promise_of_maybe_nothing_is_kept_by_nothing(promised: str) -> None:
+    class Quoted(Loop[[int], promised]):  # type: ignore[valid-type]
+        done = True
+
+        def advance(self, number: int) -> None: ...
+
+    assert Quoted().run(1) is None

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import Protocol, TypeAlias
 
 from tests.loops.base.loops import Foreign, Leaf, Pair, Stages
-from typedloops import Loop, LoopProtocol
+from typedloops import Loop, LoopProtocol, SlotList
 from typedloops.errors import LoopTreeError
 from typedloops.loops.base.slot import LoopList
 from typedloops.protocols.loop import AnyLoop
@@ -150,3 +151,29 @@ def test_trees_stay_trees_and_what_is_refused_changes_nothing(changes: list[Oper
         accepted = perform(loops, operation)
         assert accepted or links(loops) == before
         check_links(loops)
+
+
+class Folds(Loop[[], None]):
+    folds: SlotList[LoopProtocol[[], None]] = SlotList()
+    done = True
+
+    def advance(self) -> None: ...
+
+
+class Busy(Leaf):
+    at_work = True
+
+
+def test_a_list_of_loops_with_a_running_one_stays_whole() -> None:
+    folds = Folds()
+    children = [Busy(), Leaf(), Leaf()]
+    vars(folds)["folds"] = list(children)
+    changes: list[Callable[[], None]] = [
+        lambda: setattr(folds, "folds", []),
+        lambda: folds.folds.clear(),
+        lambda: folds.folds.refill([]),
+    ]
+    for change in changes:
+        with pytest.raises(LoopTreeError, match=r"^Folds\.folds: this Busy is running"):
+            change()
+        assert list(folds.folds) == children

@@ -154,7 +154,8 @@ def test_without_any_limit_a_fit_has_1000_epochs() -> None:
         def training_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override]
             return None
 
-    result = Trainer().fit(NoStep(), batches(1))
+    with pytest.warns(UserWarning, match="^fit_loop: an epoch of 1 batches took no optimizer step. Does the training"):
+        result = Trainer().fit(NoStep(), batches(1))
     assert (result.epochs, result.batches, result.optimizer_steps) == (1000, 1000, 0)
 
 

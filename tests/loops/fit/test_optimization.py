@@ -15,7 +15,7 @@ from typing_extensions import Protocol, runtime_checkable
 
 import typedloops
 from tests.modules import Batch, Classifier, batches
-from typedloops import Callback, Loop, OptimizerLoop, TrainerView
+from typedloops import Callback, Loop, OptimizerLoop, StepLoop, TrainerView, TrainingModule
 from typedloops.errors import ModuleError, OptimizerError
 from typedloops.loops.fit.configure import configure
 from typedloops.protocols import ConfiguresOptimizers
@@ -276,3 +276,45 @@ def test_gradients_of_one_batch_do_not_reach_the_next(kind: type[SGD]) -> None:
     layers = model.net
     assert layers[0].weight.grad is not None
     assert layers[3].weight.grad is None
+
+
+class Descent(StepLoop[Classifier, Batch, Tensor]):
+    """A leaf of one's own: one method."""
+
+    def advance(self, model: Classifier, batch: Batch, batch_idx: int) -> None:
+        (optimizer,) = self.trainer.optimizers
+        optimizer.zero_grad()
+        self.output = model.training_step(batch, batch_idx)
+        self.output.backward()
+        optimizer.step()
+
+
+class Rewritten(OptimizerLoop[Batch, Tensor]):
+    """The same in place of what it inherits, without a word to its base."""
+
+    def advance(self, model: TrainingModule[Batch, Tensor], batch: Batch, batch_idx: int) -> None:
+        (optimizer,) = self.trainer.optimizers
+        optimizer.zero_grad()
+        self.output = model.training_step(batch, batch_idx)
+        self.output.backward()
+        optimizer.step()
+
+
+class Skipping(Descent):
+    def advance(self, model: Classifier, batch: Batch, batch_idx: int) -> None:
+        if batch_idx == 1:
+            raise StopIteration
+        super().advance(model, batch, batch_idx)
+
+
+@pytest.mark.parametrize(("leaf", "steps"), [(OptimizerLoop, 6), (Descent, 6), (Rewritten, 6), (Skipping, 4)])
+def test_a_leaf_of_ones_own_needs_one_method(leaf: Callable[[], Any], steps: int) -> None:
+    torch.manual_seed(0)
+    model = Classifier().eval()
+    trainer = Trainer(max_epochs=2)
+    trainer.fit_loop.epoch_loop.batch_loop.connect(optimizer_loop=leaf())
+    result = trainer.fit(model, batches(3))
+    assert (result.batches, result.optimizer_steps) == (6, steps)
+    assert result.last_output.shape == ()
+    assert not result.last_output.requires_grad
+    assert trainer.fit_loop.epoch_loop.batch_loop.optimizer_loop.output is None

@@ -121,9 +121,20 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
             self.val_loop.run(cast("ValidationModule[Never]", model), cast("Loaders[Never]", val_dataloaders))
         return result
 
+    def can_validate(self, val_dataloaders: Loaders[object] | None) -> bool:
+        """Whether these loaders, if any, leave something to validate on."""
+        # At run time any loop may be in the slot.
+        return val_dataloaders is not None and getattr(self.val_loop, "limit", None) != 0
+
+    def check_validation(self, val_dataloaders: Loaders[object] | None) -> None:
+        """Say now what is wrong with the validation loaders, not after an epoch of training."""
+        val_loop: object = self.val_loop
+        if val_dataloaders is not None and isinstance(val_loop, ValidationLoop):
+            val_loop.loaders(val_dataloaders)
+
     def _validates(self, val_dataloaders: Loaders[object] | None) -> bool:
         due = (self.context.epoch + 1) % self.config.check_val_every_n_epoch == 0
-        return due and val_dataloaders is not None and self.val_loop.limit != 0
+        return due and self.can_validate(val_dataloaders)
 
     def teardown(self) -> None:
         super().teardown()

@@ -168,8 +168,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         context.max_epochs = self.limits.max_epochs
         context.epoch = self.epoch_progress.total.completed
         self._last_output = None
-        if val_dataloaders is not None:
-            self.epoch_loop.val_loop.loaders(val_dataloaders)  # what is wrong with them is told now
+        self.epoch_loop.check_validation(val_dataloaders)
         # That the module configures optimizers was checked when the run began.
         module = cast("ConfiguresOptimizers", model)
         optimizers, rates = configure(module)
@@ -229,8 +228,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     def run(
         self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None = None
     ) -> FitResult[S]:
-        validates = val_dataloaders is not None and self.epoch_loop.val_loop.limit != 0
-        unused = () if validates else ("epoch_loop.val_loop",)
+        unused = () if self.epoch_loop.can_validate(val_dataloaders) else ("epoch_loop.val_loop",)
         with open_run(self, Stage.FIT, model, unused) as context, training(model):
             context.fitting = True
             try:
@@ -254,12 +252,24 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         limits, steps = self.limits, self.step_progress.total.completed
         self._idle_epochs = self._idle_epochs + 1 if steps == self._steps_before else 0
         self._steps_before = steps
+        if self._idle_epochs == 1:
+            self._warn_of_idleness()
         only_steps = limits.max_epochs is None and limits.max_steps is not None and not self.done
         if only_steps and self._idle_epochs == IDLE_EPOCHS:
             raise ConfigurationError(
                 "max_steps",
                 f"it is {limits.max_steps} and the only limit, and {IDLE_EPOCHS} epochs took no optimizer step",
                 "Return an optimizer from configure_optimizers and a loss from the training step, or set max_epochs.",
+            )
+
+    def _warn_of_idleness(self) -> None:
+        optimization, batches = self.context.optimization, self.epoch_loop.batch_progress.current.completed
+        if optimization.automatic and optimization.optimizers and batches:
+            warnings.warn(
+                f"{self.path or type(self).__name__}: an epoch of {batches} batches took no optimizer step. Does the "
+                "training step return its loss?",
+                UserWarning,
+                stacklevel=2,
             )
 
     def _take_metrics(self, epoch: EpochResult[S]) -> None:

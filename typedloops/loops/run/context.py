@@ -14,7 +14,7 @@ from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.config import RunConfig
 from typedloops.loops.run.listeners import Listeners
-from typedloops.loops.run.metrics import MetricStore, Scalar
+from typedloops.loops.run.metrics import MetricStore, MetricValues, Scalar
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.requirements import check_tree
@@ -75,9 +75,9 @@ class RunContext:
     def log(self, name: str, value: Scalar, reduce: Reduction | None = None, batch_size: int | None = None) -> None:
         self.logging_to.log(name, value, reduce, batch_size)
 
-    def current_metrics(self) -> dict[str, float]:
+    def current_metrics(self) -> MetricValues:
         """The newest value of every metric; this may wait for the device."""
-        return {**self.metrics, **self.logging_to.compute()}
+        return MetricValues({**self.metrics, **self.logging_to.compute()})
 
     def publish(self, metrics: Mapping[str, float]) -> None:
         """Make metrics known to the trainer and its loggers."""

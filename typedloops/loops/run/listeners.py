@@ -104,18 +104,18 @@ class Listeners:
         trainer: What callbacks get as their trainer.
 
     Raises:
-        HookError: A callback is a class.
+        HookError: A callback is a class, or has no hook.
     """
 
     def __init__(self, callbacks: Sequence[object], module: object, trainer: object) -> None:
-        self._callbacks = _instances(callbacks)
+        self._callbacks = checked_callbacks(callbacks)
         self._module = module
         self._trainer = trainer
         self._hooks: dict[str, Hook] = {}
 
     def add_callbacks(self, callbacks: Iterable[object]) -> None:
         """Add callbacks of the module's own; events that were asked for before are asked for anew."""
-        self._callbacks += _instances(callbacks)
+        self._callbacks += checked_callbacks(callbacks)
         self._hooks.clear()
 
     def check(self) -> None:
@@ -154,11 +154,24 @@ class Listeners:
         return hook
 
 
-def _instances(callbacks: Iterable[object]) -> tuple[object, ...]:
-    callbacks = tuple(callbacks)
-    for callback in callbacks:
+def checked_callbacks(callbacks: object) -> tuple[object, ...]:
+    """The callbacks, each of them an object with a hook.
+
+    Raises:
+        HookError: One of them is a class or has no hook, or they are no iterable.
+    """
+    if not isinstance(callbacks, Iterable) or isinstance(callbacks, str):
+        raise HookError("callbacks", f"a {type(callbacks).__name__} is no list of callbacks", "Write [callback].")
+    checked: tuple[object, ...] = tuple(callbacks)
+    for callback in checked:
         if isinstance(callback, type):
             raise HookError(
                 f"callbacks: {callback.__name__}", "it is a class", f"Give an instance: {callback.__name__}()."
             )
-    return callbacks
+        if not any(name in ARGUMENTS or name.startswith("on_") for name in dir(callback)):
+            raise HookError(
+                f"callbacks: {callback!r}",
+                "it has no hook",
+                "Subclass typedloops.Callback, or define a hook.",
+            )
+    return checked

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import cast
 
+from torch.utils.data import Dataset, IterableDataset
 from typing_extensions import TypeVar
 
 from typedloops._core.escape import escaped_from
@@ -61,13 +62,30 @@ def iterate(where: str, loader: Iterable[B]) -> Iterator[B]:
     Raises:
         LoaderError: It is not iterable.
     """
+    kind = type(loader).__name__
     if not _can_be_iterated(loader):
         raise LoaderError(
             where,
-            f"an object of type {type(loader).__name__} is not iterable",
+            f"an object of type {kind} is not iterable",
             "Give a loader: a DataLoader, or any iterable of batches.",
         )
+    if _is_dataset(loader):
+        raise LoaderError(
+            where,
+            f"a {kind} is a dataset: it gives samples, not batches",
+            "Put it into a loader: BatchLoader(dataset, batch_size=...), or batch_size=None if its items are batches.",
+        )
+    if isinstance(loader, Mapping) or (isinstance(loader, (list, tuple)) and loader and _is_loader(loader[0])):
+        raise LoaderError(
+            where,
+            f"it is a {kind} of loaders, and one is taken",
+            "Give one loader; itertools.chain makes one of many.",
+        )
     return iter(loader)
+
+
+def _is_dataset(thing: object) -> bool:
+    return isinstance(thing, Dataset) and not isinstance(thing, IterableDataset)
 
 
 def _can_be_iterated(thing: object) -> bool:
@@ -109,17 +127,23 @@ def resolve_limit(where: str, limit: BatchLimit, length: int | None) -> int | No
     return batches
 
 
-def check_ran(where: str, *, batches: int, length: int | None, exhausted: bool) -> None:
+def check_ran(where: str, loader: object, *, batches: int, length: int | None, exhausted: bool) -> None:
     """Say so when a loader gave another number of batches than it said it has.
 
     Raises:
         LoaderError: It gave none at all.
     """
+    if exhausted and batches == 0 and isinstance(loader, Iterator):
+        raise LoaderError(
+            where,
+            f"it gave no batches: a {type(loader).__name__} is an iterator, which can be gone through only once",
+            "Give what can be iterated anew for each epoch: a DataLoader, a list.",
+        )
     if exhausted and batches == 0:
         raise LoaderError(
             where,
             "it gave no batches",
-            "Is the dataset empty, or smaller than a batch with drop_last=True? An iterator can be used only once.",
+            "Is the dataset empty, or smaller than a batch with drop_last=True?",
         )
     if length is not None and (batches > length or (exhausted and batches < length)):
         warnings.warn(

@@ -17,6 +17,13 @@ from typedloops.protocols.trainer import Reduction
 Scalar: TypeAlias = Tensor | float
 
 
+class MetricValues(dict[str, float]):
+    """Metrics by name; asked for one that is not there, it says which there are."""
+
+    def __missing__(self, name: str) -> float:
+        raise KeyError(f"there is no metric {name!r}; there are {sorted(self)}")
+
+
 class Metric:
     """One reduced value; `add` neither copies to the host nor waits."""
 

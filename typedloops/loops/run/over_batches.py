@@ -43,12 +43,13 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
     """
 
     state_fields: ClassVar[tuple[str, ...]] = ("batch_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_driver", "_source", "_length")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_driver", "_source", "_loader", "_length")
 
     binds_children: ClassVar[bool] = True
 
     _driver: BatchDriver[object, object] | None = None
     _source: str = ""
+    _loader: Iterable[object] = ()
     _length: int | None = None
 
     def __init__(self) -> None:
@@ -94,6 +95,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
 
     def teardown(self) -> None:
         self._driver = None
+        self._loader = ()
 
     @property
     def driver(self) -> BatchDriver[object, object]:
@@ -154,12 +156,14 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         self.context.num_batches = min((n for n in (length, batches) if n is not None), default=None)
         self._driver = cast("BatchDriver[object, object]", driver)
         self._source = source
+        self._loader = loader
         self._length = length
 
     def check_ran(self) -> None:
         """Say so when the loader gave no batches, or not as many as it said."""
         check_ran(
             self._source,
+            self._loader,
             batches=self.batch_progress.current.ready,
             length=self._length,
             exhausted=self.driver.status is BatchStatus.EXHAUSTED,

@@ -75,6 +75,11 @@ def _check_method(module: object, protocol: type[object], name: str, why: str) -
             f"it takes {signature}, but is called with ({', '.join(parameters)}): {mismatch}; {why}",
             remedy,
         ) from None
+    named = [name for name in signature.parameters if name in parameters]
+    if sorted(named, key=parameters.index) != named:
+        raise ModuleError(
+            where, f"it takes {signature}, but is called with ({', '.join(parameters)}) in this order; {why}", remedy
+        )
     if inspect.isgeneratorfunction(method) is not _gives_generator(wanted.return_annotation):
         raise ModuleError(
             where,

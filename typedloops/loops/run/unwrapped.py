@@ -10,6 +10,6 @@ def unwrapped(module: object) -> object:
 
     The methods of the one are found on the other, but not by looking at its class.
     """
-    while isinstance(module, nn.Module) and isinstance(original := module._modules.get("_orig_mod"), nn.Module):
+    while isinstance(module, nn.Module) and (original := dict(module.named_children()).get("_orig_mod")) is not None:
         module = original
     return module
