@@ -137,8 +137,7 @@ def test_any_loop_that_satisfies_the_contract_may_be_assigned() -> None:
     assert trainer.fit(1, 2) == (1, 2)
     trainer.fit_loop = FitLoop(max_epochs=1)
     trainer.fit_loop.epoch_loop.batch_loop.connect(optimizer_loop=Foreign())
-    with pytest.warns(UserWarning, match="an epoch of 2 batches took no optimizer step"):
-        assert trainer.fit(Classifier(), batches(2)).batches == 2
+    assert trainer.fit(Classifier(), batches(2)).batches == 2
 
 
 def test_with_another_loop_is_another_trainer() -> None:

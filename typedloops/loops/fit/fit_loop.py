@@ -264,7 +264,8 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
 
     def _warn_of_idleness(self) -> None:
         optimization, batches = self.context.optimization, self.epoch_loop.batch_progress.current.completed
-        if optimization.automatic and optimization.optimizers and batches:
+        loops_step = optimization.automatic and any(isinstance(loop, OptimizerLoop) for _, loop in self.walk())
+        if loops_step and optimization.optimizers and batches:
             warnings.warn(
                 f"{self.path or type(self).__name__}: an epoch of {batches} batches took no optimizer step. Does the "
                 "training step return its loss?",
