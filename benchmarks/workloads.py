@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
@@ -11,6 +12,9 @@ from torch.optim import Optimizer
 
 from typedloops import Callback, Loop, TrainerView
 from typedloops.protocols.trainer import Reduction
+
+# The null step is meant to train nothing.
+warnings.filterwarnings("ignore", message=".*took no optimizer step")
 
 B = TypeVar("B")
 

@@ -22,8 +22,7 @@ def typed_connect(declared: Callable[P, None]) -> Callable[P, None]:
         fit_loop: Slot[FitLoop] = Slot()
 
         @typed_connect
-        def connect(self, *, fit_loop: FitLoop | None = None) -> None:
-            \"""Put loops into the slots; None leaves a slot as it is.\"""
+        def connect(self, *, fit_loop: FitLoop | None = None) -> None: ...
     ```
 
     Every loop can be connected without this; only a type checker does not know its slots.

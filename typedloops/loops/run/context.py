@@ -165,19 +165,19 @@ def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[st
         else:
             with _new_run(loop, stage, module) as context:
                 yield context
+    for node in _below(loop):
+        if isinstance(node, Loop):
+            node.restarting = False  # in what was not run this time as well
 
 
 @contextmanager
 def running(loop: LoopNode) -> Generator[None]:
-    """Mark `loop` as being in the middle of a run; when that ends well, nothing below it is `restarting` any more."""
+    """Mark `loop` as being in the middle of a run."""
     vars(loop)["_running"] = True
     try:
         yield
     finally:
         vars(loop).pop("_running", None)
-    for _, node in loop.walk():
-        if isinstance(node, Loop) and node.restarting:
-            node.restarting = False
 
 
 @contextmanager
