@@ -39,12 +39,20 @@ class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
     Its output is `output`; None where nothing set it, which skips the batch.
     """
 
-    transient_fields: ClassVar[tuple[str, ...]] = ("output", "_advanced")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_output", "_advanced")
 
-    output: S | None = None
-    """What this batch came to."""
-
+    _output: S | None = None
     _advanced: bool = False
+
+    # A property, because an attribute would be declared anew by each subclass that sets it.
+    @property
+    def output(self) -> S | None:
+        """What this batch came to."""
+        return self._output
+
+    @output.setter
+    def output(self, output: S | None) -> None:
+        self._output = output
 
     @property
     def done(self) -> bool:
@@ -52,14 +60,14 @@ class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
 
     def reset(self) -> None:
         self._advanced = False
-        self.output = None
+        self._output = None
 
     def on_advance_start(self, model: M, batch: B, batch_idx: int) -> None:
         # Here, so that the `advance` of a subclass need not say it.
         self._advanced = True
 
     def on_run_end(self) -> S:
-        return cast("S", self.output)
+        return cast("S", self._output)
 
     def bind(self, model: M) -> Callable[[B, int], S]:
         """What to call for each batch of an epoch: `run` with the module filled in."""
@@ -69,7 +77,7 @@ class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
         return super().run(model, batch, batch_idx)
 
     def teardown(self) -> None:
-        self.output = None
+        self._output = None
 
 
 def bind(loop: LoopProtocol[[M, B, int], S], model: M) -> Callable[[B, int], S]:
