@@ -16,3 +16,9 @@ def one_thread() -> None:
 @pytest.fixture(params=["compiled", "reference"])
 def core(request: pytest.FixtureRequest) -> CoreName:
     return "compiled" if request.param == "compiled" else "reference"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "filterwarnings", "ignore:.*took no optimizer step"
+    )  # the null step is meant to train nothing
