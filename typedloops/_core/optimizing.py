@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from typing_extensions import Protocol
+from typing_extensions import Protocol, TypeVar
+
+B_contra = TypeVar("B_contra", contravariant=True)
 
 
 class Loss(Protocol):
@@ -17,6 +19,27 @@ class Differentiated(Protocol):
     """What has a gradient: a parameter."""
 
     grad: object | None
+
+
+class Window(Protocol[B_contra]):
+    """Batches whose gradients are added up before the optimizer steps once."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether gradients of earlier batches of it are there, to be added to."""
+        ...
+
+    def share(self, loss: Loss, batch: B_contra, /) -> Loss:
+        """What to differentiate for a batch whose loss this is."""
+        ...
+
+    def closes_at(self, batch_idx: int, /) -> bool:
+        """Whether this batch is the last before the step."""
+        ...
+
+    def close(self) -> bool:
+        """Make the gradients those of the window's mean; False when no batch had a loss, and there is no step."""
+        ...
 
 
 class SteppingOptimizer(Protocol):

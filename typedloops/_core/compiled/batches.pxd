@@ -9,6 +9,8 @@ cdef class OptimizerStep:
     cdef object loss_type
     cdef object loss_of
     cdef object last_loss
+    cdef object window
+    cdef object clip
     cdef object callee
     cdef object explain
     cdef object optimizer
@@ -22,6 +24,10 @@ cdef class OptimizerStep:
     cdef object before_optimizer_step
 
     cdef object take(self, object batch, object batch_idx)
+    cdef int learn(self, object output, object batch) except -1
+    cdef int put_grads_away(self) except -1
+    cdef int step(self) except -1
+    cdef object share_of(self, object loss, object batch)
     cdef object find_loss(self, object output)
     cdef int differentiate(self, object loss) except -1
 

@@ -6,7 +6,7 @@ from typing_extensions import TypeVar, disjoint_base
 from typedloops._core.calls import AnyCallable
 from typedloops._core.compiled.hooks import StopFlag
 from typedloops._core.compiled.progress import BatchProgress, Progress, ReadyCompleted, Started
-from typedloops._core.optimizing import Loss, SteppingOptimizer
+from typedloops._core.optimizing import Loss, SteppingOptimizer, Window
 from typedloops._core.status import BatchStatus
 
 _B = TypeVar("_B")
@@ -21,8 +21,10 @@ class OptimizerStep(Generic[_B, _O]):
     output = training_step(batch, batch_idx)      # None: nothing more is done
     on_before_zero_grad; optimizer.zero_grad()
     on_before_backward; loss.backward(); on_after_backward
-    on_before_optimizer_step; optimizer.step()
+    on_before_optimizer_step; clip(); optimizer.step()
     ```
+
+    With a window, gradients are zeroed in its first batch and the optimizer steps in its last.
 
     Args:
         training_step: The module's own step.
@@ -34,6 +36,8 @@ class OptimizerStep(Generic[_B, _O]):
         loss_type: An output of exactly this type is the loss.
         loss_of: Finds the loss in any other output that is not None, or raises.
         explain: Raises a better error for a loss whose `backward` failed, or returns.
+        window: Adds up the gradients of several batches for each step, or None.
+        clip: Called right before each step, or None.
         before_zero_grad: Called with the optimizer, or None.
         before_backward: Called with the loss, or None.
         after_backward: Called without arguments, or None.
@@ -51,6 +55,8 @@ class OptimizerStep(Generic[_B, _O]):
         loss_type: type[_L],
         loss_of: Callable[[_O], _L],
         explain: Callable[[_L, RuntimeError], None],
+        window: Window[_B] | None = None,
+        clip: Callable[[], object] | None = None,
         before_zero_grad: AnyCallable | None = None,
         before_backward: AnyCallable | None = None,
         after_backward: AnyCallable | None = None,

@@ -19,7 +19,7 @@ cdef object NOTHING = object()
 cdef class OptimizerStep:
     def __init__(
         self, training_step, optimizer, zero_grad_progress, step_progress, *, zero_grad, loss_type, loss_of, explain,
-        before_zero_grad=None, before_backward=None, after_backward=None, before_optimizer_step=None,
+        window=None, clip=None, before_zero_grad=None, before_backward=None, after_backward=None, before_optimizer_step=None,
     ):
         self.training_step = training_step
         self.optimizer = optimizer
@@ -32,6 +32,8 @@ cdef class OptimizerStep:
         self.loss_type = loss_type
         self.loss_of = loss_of
         self.explain = explain
+        self.window = window
+        self.clip = clip
         self.before_zero_grad = before_zero_grad or None
         self.before_backward = before_backward or None
         self.after_backward = after_backward or None
@@ -50,12 +52,31 @@ cdef class OptimizerStep:
     cdef object take(self, object batch, object batch_idx):
         self.callee = self.training_step
         cdef object output = self.training_step(batch, batch_idx)
-        if output is None:
-            return None
+        if output is not None:
+            self.learn(output, batch)
+            if self.window is None:
+                self.step()
+        if self.window is not None and self.window.closes_at(batch_idx) and self.window.close():
+            self.step()
+        return output
+
+    cdef int learn(self, object output, object batch) except -1:
         cdef object loss = output if type(output) is self.loss_type else self.find_loss(output)
         # The last loss lives until here: with its graph die the nodes that add up the gradients,
         # and the graph just built would have had to make them anew.
         self.last_loss = loss
+        if self.window is None or not self.window.is_open:
+            self.put_grads_away()
+        if self.before_backward is not None:
+            self.callee = self.before_backward
+            self.before_backward(loss)
+        self.differentiate(loss if self.window is None else self.share_of(loss, batch))
+        if self.after_backward is not None:
+            self.callee = self.after_backward
+            self.after_backward()
+        return 0
+
+    cdef int put_grads_away(self) except -1:
         self.zero_grad_total.ready += 1
         self.zero_grad_current.ready += 1
         if self.before_zero_grad is not None:
@@ -70,23 +91,26 @@ cdef class OptimizerStep:
             self.zero_grad()
         self.zero_grad_total.completed += 1
         self.zero_grad_current.completed += 1
-        if self.before_backward is not None:
-            self.callee = self.before_backward
-            self.before_backward(loss)
-        self.differentiate(loss)
-        if self.after_backward is not None:
-            self.callee = self.after_backward
-            self.after_backward()
+        return 0
+
+    cdef int step(self) except -1:
         if self.before_optimizer_step is not None:
             self.callee = self.before_optimizer_step
             self.before_optimizer_step(self.optimizer)
+        if self.clip is not None:
+            self.callee = self.clip
+            self.clip()
         self.step_total.ready += 1
         self.step_current.ready += 1
         self.callee = self.optimizer_step
         self.optimizer_step()
         self.step_total.completed += 1
         self.step_current.completed += 1
-        return output
+        return 0
+
+    cdef object share_of(self, object loss, object batch):
+        self.callee = self.window.share
+        return self.callee(loss, batch)
 
     cdef object find_loss(self, object output):
         self.callee = self.loss_of

@@ -16,7 +16,7 @@ from typedloops._core.reference.progress import BatchProgress, Progress, ReadyCo
 from typedloops._core.status import BatchStatus
 
 if TYPE_CHECKING:
-    from typedloops._core.optimizing import Differentiated, Loss, SteppingOptimizer
+    from typedloops._core.optimizing import Differentiated, Loss, SteppingOptimizer, Window
 
 B = TypeVar("B")
 O = TypeVar("O")
@@ -39,8 +39,10 @@ class OptimizerStep(Generic[B, O]):
     output = training_step(batch, batch_idx)      # None: nothing more is done
     on_before_zero_grad; optimizer.zero_grad()
     on_before_backward; loss.backward(); on_after_backward
-    on_before_optimizer_step; optimizer.step()
+    on_before_optimizer_step; clip(); optimizer.step()
     ```
+
+    With a window, gradients are zeroed in its first batch and the optimizer steps in its last.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class OptimizerStep(Generic[B, O]):
         loss_type: type[Loss],
         loss_of: Callable[[O], Loss],
         explain: Callable[[Loss, RuntimeError], None],
+        window: Window[B] | None = None,
+        clip: Callable[[], object] | None = None,
         before_zero_grad: AnyCallable | None = None,
         before_backward: AnyCallable | None = None,
         after_backward: AnyCallable | None = None,
@@ -70,6 +74,8 @@ class OptimizerStep(Generic[B, O]):
         self._last_loss: Loss | None = None
         self._callee: object = None
         self._explain = explain
+        self._window = window
+        self._clip = clip
         self._before_zero_grad = before_zero_grad
         self._before_backward = before_backward
         self._after_backward = after_backward
@@ -83,13 +89,31 @@ class OptimizerStep(Generic[B, O]):
 
     def _take(self, batch: B, batch_idx: int) -> O:
         output = self._call(self.__wrapped__, batch, batch_idx)
-        if output is None:
-            return output
+        window = self._window
+        if output is not None:
+            self._learn(output, batch)
+            if window is None:
+                self._step()
+        if window is not None and window.closes_at(batch_idx) and window.close():
+            self._step()
+        return output
+
+    def _learn(self, output: O, batch: B) -> None:
         is_loss = type(output) is self._loss_type
         loss = cast("Loss", output) if is_loss else self._call(self._loss_of, output)
         # The last loss lives until here: with its graph die the nodes that add up the gradients,
         # and the graph just built would have had to make them anew.
         self._last_loss = loss
+        window = self._window
+        if window is None or not window.is_open:
+            self._put_grads_away()
+        if self._before_backward:
+            self._call(self._before_backward, loss)
+        self._differentiate(loss if window is None else self._call(window.share, loss, batch))
+        if self._after_backward:
+            self._call(self._after_backward)
+
+    def _put_grads_away(self) -> None:
         self._zero_grad_progress.increment_ready()
         if self._before_zero_grad:
             self._call(self._before_zero_grad, self._optimizer)
@@ -99,17 +123,15 @@ class OptimizerStep(Generic[B, O]):
         else:
             self._call(self._zero_grad)
         self._zero_grad_progress.increment_completed()
-        if self._before_backward:
-            self._call(self._before_backward, loss)
-        self._differentiate(loss)
-        if self._after_backward:
-            self._call(self._after_backward)
+
+    def _step(self) -> None:
         if self._before_optimizer_step:
             self._call(self._before_optimizer_step, self._optimizer)
+        if self._clip is not None:
+            self._call(self._clip)
         self._step_progress.increment_ready()
         self._call(self._optimizer_step)
         self._step_progress.increment_completed()
-        return output
 
     def _differentiate(self, loss: Loss) -> None:
         try:
