@@ -16,6 +16,7 @@ from typedloops.protocols.module import TestModule as TestModule
 from typedloops.protocols.module import TrainingModule as TrainingModule
 from typedloops.protocols.module import ValidationModule as ValidationModule
 from typedloops.protocols.state import Stateful as Stateful
+from typedloops.protocols.trainer import ClipAlgorithm as ClipAlgorithm
 from typedloops.protocols.trainer import Reduction as Reduction
 from typedloops.protocols.trainer import Stage as Stage
 from typedloops.protocols.trainer import TrainerView as TrainerView

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typedloops.protocols.module import Scheduler
 
 Reduction: TypeAlias = Literal["last", "mean", "sum", "min", "max"]
+ClipAlgorithm: TypeAlias = Literal["norm", "value"]
 """How the values logged under one name become one value."""
 
 
@@ -75,6 +76,11 @@ class TrainerView(Protocol):
     @property
     def schedulers(self) -> Sequence[Scheduler]:
         """The learning-rate schedulers; empty outside a fit."""
+        ...
+
+    @property
+    def gradient_norm(self) -> Tensor | None:
+        """The norm of all gradients before the last step clipped it, a scalar still on its device; None if none did."""
         ...
 
     @property

@@ -16,14 +16,14 @@ from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
 from typedloops.loops.fit import FitLoop
 from typedloops.loops.prediction import PredictionLoop
-from typedloops.loops.run.config import BatchLimit, RunConfig
+from typedloops.loops.run.config import BatchLimit, RunConfig, Weigh
 from typedloops.loops.run.context import RunContext, open_run
 from typedloops.loops.run.listeners import checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
 from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
-from typedloops.protocols.trainer import Reduction, Stage
+from typedloops.protocols.trainer import ClipAlgorithm, Reduction, Stage
 from typedloops.trainer.entry import AnyEntryLoop, HasFitLoop, HasPredictLoop, HasTestLoop, HasValidateLoop
 from typedloops.trainer.summary import RunSummary
 
@@ -90,6 +90,14 @@ class Trainer(Generic[FL, VL, TL, PL]):
         limit_test_batches: Batches of each test loader, likewise.
         limit_predict_batches: Batches of each prediction loader, likewise.
         check_val_every_n_epoch: Validate after every n-th epoch of a fit.
+        accumulate_grad_batches: Add up the gradients of so many batches for each optimizer step,
+            or of so many from certain epochs on (`{0: 1, 5: 4}`); the last window of an epoch may
+            be shorter.  The reported loss is that of the batch.
+        accumulation_weight: How much a batch counts among those of its step, `lambda batch:
+            len(batch[0])` say; by default all the same.
+        gradient_clip_val: The largest size of gradients before each step, or None.
+        gradient_clip_algorithm: What is not to be larger: the `norm` of all together, or each
+            `value`.
         inference_mode: Evaluate under `torch.inference_mode`; False is `torch.no_grad`.
         callbacks: Objects with hooks, called in this order.
         loggers: Where metrics go.
@@ -113,6 +121,10 @@ class Trainer(Generic[FL, VL, TL, PL]):
         limit_test_batches: BatchLimit = 1.0,
         limit_predict_batches: BatchLimit = 1.0,
         check_val_every_n_epoch: int = 1,
+        accumulate_grad_batches: int | Mapping[int, int] = 1,
+        accumulation_weight: Weigh | None = None,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: ClipAlgorithm = "norm",
         inference_mode: bool = True,
         callbacks: Sequence[CallbackProtocol] = (),
         loggers: Sequence[Logger] = (),
@@ -129,6 +141,10 @@ class Trainer(Generic[FL, VL, TL, PL]):
             limit_test_batches=limit_test_batches,
             limit_predict_batches=limit_predict_batches,
             check_val_every_n_epoch=check_val_every_n_epoch,
+            accumulate_grad_batches=accumulate_grad_batches,
+            accumulation_weight=accumulation_weight,
+            gradient_clip_val=gradient_clip_val,
+            gradient_clip_algorithm=gradient_clip_algorithm,
             inference_mode=inference_mode,
         )
         self._callbacks = cast("tuple[CallbackProtocol, ...]", checked_callbacks(callbacks))
@@ -304,6 +320,11 @@ class Trainer(Generic[FL, VL, TL, PL]):
     def schedulers(self) -> Sequence[Scheduler]:
         """The learning-rate schedulers; empty outside a fit."""
         return () if self._fit is None else tuple(rate.scheduler for rate in self._fit.optimization.rates)
+
+    @property
+    def gradient_norm(self) -> Tensor | None:
+        """The norm of all gradients before the last step clipped it; None if none did."""
+        return None if self._fit is None else self._fit.optimization.gradient_norm
 
     @property
     def metrics(self) -> Mapping[str, float]:

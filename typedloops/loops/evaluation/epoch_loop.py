@@ -49,10 +49,8 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
         self._metrics = MetricStore(default="mean")
         context.logging_to = self._metrics
         self.drive(
-            f"{self.kind.name} {position}",
-            loader,
+            self.open(f"{self.kind.name} {position}", loader, position.limit),
             position.step_of(model, self.kind.step),
-            limit=position.limit,
             dataloader_idx=position.index,
             events=BatchEvents(
                 before=position.listeners(before), consume=self._take_metrics, after=position.listeners(after)

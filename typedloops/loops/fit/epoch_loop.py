@@ -94,11 +94,10 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         context = self.context
         optimization = context.optimization
         self._validation = (model, val_dataloaders)
+        source = self.open("train dataloader", train_dataloaders, self.limit)
         self.drive(
-            "train dataloader",
-            train_dataloaders,
+            source,
             bind(self.batch_loop, model),
-            limit=self.limit,
             stop_flag=context.stop_flag,
             steps=optimization.steps.total,
             max_steps=optimization.max_steps,

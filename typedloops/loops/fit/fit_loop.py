@@ -23,7 +23,7 @@ from typedloops.loops.fit.manual_loop import ManualOptimization
 from typedloops.loops.fit.optimizer_loop import OptimizerLoop
 from typedloops.loops.fit.restart import reset_progress
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
-from typedloops.loops.run.config import check_count, epochs_of
+from typedloops.loops.run.config import RunConfig, check_count, epochs_of
 from typedloops.loops.run.context import InRun, find_context, open_run
 from typedloops.loops.run.modes import training
 from typedloops.loops.run.optimization import Optimization
@@ -180,6 +180,8 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
                 UserWarning,
                 stacklevel=2,
             )
+        if not automatic:
+            _check_manual(self.config)
         self._steps_before = self.step_progress.total.completed
         self._idle_epochs = 0
         context.optimization.stop_counting()
@@ -282,6 +284,18 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             output = {"train_loss" if name == "loss" else name: value for name, value in output.items()}
         context.training_metrics.take_scalars(output, "train_loss")
         context.metrics.update(context.training_metrics.compute())
+
+
+def _check_manual(config: RunConfig) -> None:
+    """Refuse settings of automatic optimization for a module that optimizes by itself."""
+    plain = RunConfig()
+    for name in ("accumulate_grad_batches", "accumulation_weight", "gradient_clip_val"):
+        if getattr(config, name) != getattr(plain, name):
+            raise ConfigurationError(
+                name,
+                "it is for automatic optimization, and the module has `automatic_optimization = False`",
+                "Do it in training_step (typedloops.loops.fit.clip_gradients clips), and leave the setting out.",
+            )
 
 
 def detached(output: S) -> S:

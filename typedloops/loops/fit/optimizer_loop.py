@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Generic
 
@@ -14,11 +15,15 @@ from typing_extensions import TypeVar
 
 from typedloops._core import OptimizerStep
 from typedloops._core.escape import call, name_of
-from typedloops.errors import OptimizerError
+from typedloops.errors import ConfigurationError, OptimizerError
+from typedloops.loops.fit.accumulation import GradientWindow, window_size
+from typedloops.loops.fit.clipping import clip_gradients
 from typedloops.loops.fit.loss import LossFinder
 from typedloops.loops.fit.progress import OptimizationProgress
 from typedloops.loops.fit.step_loop import StepLoop, keeps_contract
+from typedloops.loops.run.config import Weigh, check_clipping, check_schedule
 from typedloops.protocols.module import StepOutput, TrainingModule
+from typedloops.protocols.trainer import ClipAlgorithm
 
 B = TypeVar("B", default=object)
 O = TypeVar("O", bound=StepOutput, default=StepOutput)
@@ -35,34 +40,61 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
 
     ```
     advance:
-        output = M.training_step(batch, batch_idx)        # None: nothing more is done
-        C/M.on_before_zero_grad(optimizer)
+        output = M.training_step(batch, batch_idx)        # None: this batch has no gradients
+        C/M.on_before_zero_grad(optimizer)                # in the first batch of a window
         optimizer.zero_grad()
         C/M.on_before_backward(loss)
-        loss.backward()
+        loss.backward()                                   # loss / batches of the window
         C/M.on_after_backward()
-        C/M.on_before_optimizer_step(optimizer)
+        C/M.on_before_optimizer_step(optimizer)           # in the last batch of a window
+        clip the gradients
         optimizer.step()
     ```
 
+    A window is as many batches as `accumulate_grad_batches` says, one by default; the last
+    one of an epoch may be shorter.
+
     A module whose `configure_optimizers` returned None has its training step called and
     nothing else.
+
+    Args:
+        accumulate_grad_batches: How many batches there are to a step, or from which epoch on how
+            many; None is what the trainer says.
+        accumulation_weight: How much a batch counts among those of a step; None likewise.
+        gradient_clip_val: The largest size of gradients; None likewise.
+        gradient_clip_algorithm: What is not to be larger; None likewise.
 
     Its output is what the training step returned.
     """
 
     requires: ClassVar[type[object] | None] = TrainingModule
     state_fields: ClassVar[tuple[str, ...]] = ("optim_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_step", "_step_of_fit")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_step", "_step_made_for")
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        accumulate_grad_batches: int | Mapping[int, int] | None = None,
+        accumulation_weight: Weigh | None = None,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: ClipAlgorithm | None = None,
+    ) -> None:
+        if accumulate_grad_batches is not None:
+            check_schedule(f"{type(self).__name__}.accumulate_grad_batches", accumulate_grad_batches)
+        check_clipping(gradient_clip_val, gradient_clip_algorithm or "norm")
+        self.accumulate_grad_batches = accumulate_grad_batches
+        self.accumulation_weight = accumulation_weight
+        self.gradient_clip_val = gradient_clip_val
+        self.gradient_clip_algorithm: ClipAlgorithm | None = gradient_clip_algorithm
         self.optim_progress: OptimizationProgress = OptimizationProgress()
 
     def on_run_start(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
-        # Another fit has other optimizers.
-        if vars(self).get("_step_of_fit") is not self.context.optimization:
+        context = self.context
+        # Another fit has other optimizers, another epoch may have other windows.
+        made_for = (context.optimization, context.epoch)
+        if vars(self).get("_step_made_for") != made_for:
             self._step = self._step_of(model)
-            self._step_of_fit = self.context.optimization
+            self._step_made_for = made_for
 
     def advance(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
         self.output = call(self._step, batch, batch_idx)
@@ -73,7 +105,7 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
     def teardown(self) -> None:
         super().teardown()
         vars(self).pop("_step", None)
-        vars(self).pop("_step_of_fit", None)
+        vars(self).pop("_step_made_for", None)
 
     def _step_of(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
         context = self.context
@@ -91,11 +123,49 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
             loss_type=Tensor,
             loss_of=losses.find,
             explain=losses.explain,
+            window=self._window_of(optimizer),
+            clip=self._clipping_of(optimizer),
             before_zero_grad=context.hook("on_before_zero_grad"),
             before_backward=context.hook("on_before_backward"),
             after_backward=context.hook("on_after_backward"),
             before_optimizer_step=context.hook("on_before_optimizer_step"),
         )
+
+    def _window_of(self, optimizer: Optimizer) -> GradientWindow[B] | None:
+        context, config = self.context, self.config
+        schedule = (
+            config.accumulate_grad_batches if self.accumulate_grad_batches is None else self.accumulate_grad_batches
+        )
+        size = window_size(schedule, context.epoch)
+        if size == 1:
+            return None
+        weigh = config.accumulation_weight if self.accumulation_weight is None else self.accumulation_weight
+        if context.batch_progress is None:
+            raise ConfigurationError(
+                f"{type(self).__name__}.accumulate_grad_batches",
+                "the loop above says nothing of its batches, so that the last of an epoch is not known",
+                "Run it below a TrainingEpochLoop.",
+            )
+        if context.num_batches is not None and 0 < context.num_batches < size:
+            warnings.warn(
+                f"accumulate_grad_batches is {size} and an epoch has {context.num_batches} batches: the optimizer steps "
+                "once an epoch.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return GradientWindow(size, optimizer, context.batch_progress, batches=context.num_batches, weigh=weigh)
+
+    def _clipping_of(self, optimizer: Optimizer) -> Callable[[], None] | None:
+        config, optimization = self.config, self.context.optimization
+        value = config.gradient_clip_val if self.gradient_clip_val is None else self.gradient_clip_val
+        if value is None:
+            return None
+
+        def clip() -> None:
+            optimization.gradient_norm = clip_gradients(optimizer, value, algorithm)
+
+        algorithm = self.gradient_clip_algorithm or config.gradient_clip_algorithm
+        return clip
 
 
 def _sets_grads_to_none(optimizer: Optimizer) -> bool:

@@ -38,10 +38,8 @@ class PredictionEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], lis
         context = self.context
         self._predictions: list[object] = []
         self.drive(
-            f"predict {position}",
-            loader,
+            self.open(f"predict {position}", loader, position.limit),
             position.step_of(model, PREDICTION.step),
-            limit=position.limit,
             dataloader_idx=position.index,
             outputs=self._predictions,
             events=BatchEvents(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TypeAlias
+from typing import TypeAlias, cast, get_args
+
+from torch import Tensor
 
 from typedloops._core.counting import LARGEST_COUNT
 from typedloops.errors import ConfigurationError
+from typedloops.protocols.anything import Anything
+from typedloops.protocols.trainer import ClipAlgorithm
 
 BatchLimit: TypeAlias = int | float
 """How many batches at most: an int counts them, a float from 0.0 to 1.0 is a share of the loader."""
+
+Weigh: TypeAlias = Callable[[Anything], Tensor | float]
+"""How much a batch counts: its items or tokens, say."""
 
 EPOCHS_WITHOUT_LIMITS = 1000
 
@@ -27,6 +35,10 @@ class RunConfig:
         limit_test_batches: Batches of each test loader.
         limit_predict_batches: Batches of each prediction loader.
         check_val_every_n_epoch: Validate after every n-th epoch.
+        accumulate_grad_batches: How many batches there are to an optimizer step, or from which epoch on how many.
+        accumulation_weight: How much a batch counts among those of a step; None is all the same.
+        gradient_clip_val: The largest size of gradients, or None.
+        gradient_clip_algorithm: What is not to be larger: the `norm` of all, or each `value`.
         inference_mode: Evaluate under `torch.inference_mode`, which is faster; False is `torch.no_grad`.
 
     Raises:
@@ -41,6 +53,10 @@ class RunConfig:
     limit_predict_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
     check_val_every_n_epoch: int = 1
     inference_mode: bool = True
+    accumulate_grad_batches: int | Mapping[int, int] = 1
+    accumulation_weight: Weigh | None = None
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: ClipAlgorithm = "norm"
 
     def __post_init__(self) -> None:
         check_count("max_epochs", self.max_epochs)
@@ -51,6 +67,8 @@ class RunConfig:
                 f"{self.check_val_every_n_epoch} epochs never come round",
                 "Give 1 or more; limit_val_batches=0 switches validation off.",
             )
+        check_schedule("accumulate_grad_batches", self.accumulate_grad_batches)
+        check_clipping(self.gradient_clip_val, self.gradient_clip_algorithm)
         for setting in fields(self):
             if setting.metadata.get("check") == "limit":
                 check_limit(setting.name, getattr(self, setting.name))
@@ -84,6 +102,34 @@ def check_limit(name: str, value: object) -> None:
     if isinstance(value, float) and not value <= 1.0:
         raise ConfigurationError(
             name, f"a share of {value!r} is above the whole", f"Give an int for a number of batches: {value:.0f}."
+        )
+
+
+def check_schedule(name: str, schedule: object) -> None:
+    """Raise unless `schedule` is a number of batches, or a mapping from first epochs to such numbers."""
+    if not isinstance(schedule, Mapping):
+        _check_size(name, schedule)
+        return
+    for epoch, size in cast("Mapping[object, object]", schedule).items():
+        if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
+            raise ConfigurationError(name, f"{epoch!r} is not an epoch", "Its keys are the first epochs, from 0.")
+        _check_size(f"{name}[{epoch}]", size)
+
+
+def _check_size(name: str, size: object) -> None:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ConfigurationError(name, f"{size!r} is no number of batches", "Give 1 or more.")
+
+
+def check_clipping(value: object, algorithm: object) -> None:
+    """Raise unless gradients can be clipped so."""
+    if algorithm not in get_args(ClipAlgorithm):
+        raise ConfigurationError(
+            "gradient_clip_algorithm", f"{algorithm!r} is no way to clip", "Give 'norm' or 'value'."
+        )
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
+        raise ConfigurationError(
+            "gradient_clip_val", f"{value!r} is no largest size", "Give a number above 0, or None not to clip."
         )
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, cast
 
 from typing_extensions import ParamSpec, Protocol, TypeVar, runtime_checkable
 
-from typedloops._core import Hook, StopFlag
+from typedloops._core import BatchProgress, Hook, StopFlag
 from typedloops.errors import ConfigurationError, MisuseError, add_note
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
@@ -57,6 +57,7 @@ class RunContext:
         self.epoch = 0
         self.max_epochs: int | None = None
         self.num_batches: int | None = None
+        self.batch_progress: BatchProgress | None = None
         self.fitting = False
         self.metrics: dict[str, float] = {}
         self.training_metrics: MetricStore = MetricStore(default="last")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.hooks import RemovableHandle
@@ -65,7 +66,7 @@ class ScheduledRate:
             )
 
 
-@dataclass
+@dataclass(eq=False)
 class Optimization:
     """The optimizers and schedulers of a fit, and how many steps all of them have taken.
 
@@ -75,6 +76,7 @@ class Optimization:
         automatic: Whether the loops step the schedulers; otherwise the module does.
         steps: Counts the steps of all optimizers.
         max_steps: How many steps to take at most, or None.
+        gradient_norm: The norm that the last clipping found, or None.
     """
 
     optimizers: Sequence[Optimizer] = ()
@@ -82,6 +84,7 @@ class Optimization:
     automatic: bool = True
     steps: Progress[ReadyCompleted] = field(default_factory=lambda: Progress(ReadyCompleted(), ReadyCompleted()))
     max_steps: int | None = None
+    gradient_norm: Tensor | None = None
     _handles: list[RemovableHandle] = field(default_factory=list[RemovableHandle])
 
     def start_counting(self) -> None:

@@ -21,7 +21,33 @@ from typedloops.protocols.trainer import Stage
 P = ParamSpec("P")
 R = TypeVar("R", default=None)
 B = TypeVar("B")
+B_co = TypeVar("B_co", covariant=True)
 O = TypeVar("O")
+
+
+@dataclass(frozen=True)
+class BatchSource(Generic[B_co]):
+    """A loader, and how many of its batches are to be driven.
+
+    Args:
+        name: What to call it in an error.
+        loader: Where the batches come from.
+        length: How many batches it says it has, or None.
+        limit: How many of them at most, or None.
+    """
+
+    name: str
+    loader: Iterable[B_co]
+    length: int | None = None
+    limit: int | None = None
+
+    @property
+    def batches(self) -> int | None:
+        """How many batches there will be; None when that is not known."""
+        return min((n for n in (self.length, self.limit) if n is not None), default=None)
+
+
+NO_SOURCE: BatchSource[object] = BatchSource("", ())
 
 
 @dataclass
@@ -43,14 +69,12 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
     """
 
     state_fields: ClassVar[tuple[str, ...]] = ("batch_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_driver", "_source", "_loader", "_length")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_driver", "_source")
 
     binds_children: ClassVar[bool] = True
 
     _driver: BatchDriver[object, object] | None = None
-    _source: str = ""
-    _loader: Iterable[object] = ()
-    _length: int | None = None
+    _source: BatchSource[object] = NO_SOURCE
 
     def __init__(self) -> None:
         self.batch_progress: BatchProgress = BatchProgress()
@@ -91,11 +115,11 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         started = counted.ready > counted.completed
         batch = f"in batch {counted.ready - 1}" if started else f"before batch {counted.ready}"
         epoch = f", epoch {context.epoch}" if context.stage is Stage.FIT else ""
-        return f"{self.path}: {batch} of the {self._source}{epoch}."
+        return f"{self.path}: {batch} of the {self._source.name}{epoch}."
 
     def teardown(self) -> None:
         self._driver = None
-        self._loader = ()
+        self._source = NO_SOURCE
 
     @property
     def driver(self) -> BatchDriver[object, object]:
@@ -104,13 +128,26 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             raise InternalError(f"{type(self).__name__} has no batches to drive outside a run")
         return self._driver
 
+    def open(self, name: str, loader: Iterable[B], limit: BatchLimit) -> BatchSource[B]:
+        """Look at what is to be driven, so that the run knows of it before the step is made.
+
+        Args:
+            name: What to call the loader in an error.
+            loader: Where the batches come from; not asked for anything when `limit` is 0.
+            limit: How many batches at most.
+        """
+        length = None if limit == 0 else length_of(loader)
+        source = BatchSource(name, loader, length, resolve_limit(f"the limit on {name}", limit, length))
+        self._source = source
+        self.context.batch_progress = self.batch_progress
+        self.context.num_batches = source.batches
+        return source
+
     def drive(
         self,
-        source: str,
-        loader: Iterable[B],
+        source: BatchSource[B],
         step: Callable[[B, int], O],
         *,
-        limit: BatchLimit,
         events: BatchEvents,
         dataloader_idx: int = 0,
         outputs: list[O] | None = None,
@@ -118,13 +155,11 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         steps: ReadyCompleted | None = None,
         max_steps: int | None = None,
     ) -> None:
-        """Make ready to drive the batches of `loader` through `step`.
+        """Make ready to drive the batches of `source` through `step`.
 
         Args:
-            source: What to call the loader in an error.
-            loader: Where the batches come from; not asked for anything when `limit` is 0.
+            source: What `open` gave.
             step: What to do with a batch.
-            limit: How many batches at most.
             events: What to call around each step.
             dataloader_idx: Which loader this is, for the module's transfer hooks.
             outputs: Where every output goes, or None.
@@ -132,16 +167,14 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             steps: The counter that `max_steps` limits, or None.
             max_steps: How many optimizer steps to take at most, or None.
         """
-        length = None if limit == 0 else length_of(loader)
-        batches = resolve_limit(f"the limit on {source}", limit, length)
         driver: BatchDriver[B, O] = BatchDriver(
-            () if batches == 0 else iterate(source, loader),
+            () if source.limit == 0 else iterate(source.name, source.loader),
             step,
             self.batch_progress,
             stop_flag or StopFlag(),
-            source=source,
-            length=length,
-            limit=batches,
+            source=source.name,
+            length=source.length,
+            limit=source.limit,
             transform=transform_of(self.context, dataloader_idx),
             before=events.before,
             gate=events.gate,
@@ -153,19 +186,15 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             max_steps=max_steps,
             on_exhausted=check_end,
         )
-        self.context.num_batches = min((n for n in (length, batches) if n is not None), default=None)
         self._driver = cast("BatchDriver[object, object]", driver)
-        self._source = source
-        self._loader = loader
-        self._length = length
 
     def check_ran(self) -> None:
         """Say so when the loader gave no batches, or not as many as it said."""
         check_ran(
-            self._source,
-            self._loader,
+            self._source.name,
+            self._source.loader,
             batches=self.batch_progress.current.ready,
-            length=self._length,
+            length=self._source.length,
             exhausted=self.driver.status is BatchStatus.EXHAUSTED,
         )
 

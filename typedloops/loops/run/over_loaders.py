@@ -103,11 +103,11 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
             evaluating(model, context.config.inference_mode),
             context.log_to(MetricStore(default="mean")),
         ):
-            num_batches = context.num_batches
+            before = context.num_batches, context.batch_progress
             try:
                 return super().run(model, dataloaders)
             finally:
-                context.num_batches = num_batches
+                context.num_batches, context.batch_progress = before
 
     def teardown(self) -> None:
         self._loaders = ()
