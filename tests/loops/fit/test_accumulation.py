@@ -20,7 +20,7 @@ from typedloops.loops.fit.accumulation import window_size
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer
 
-TOO_LARGE = "accumulate_grad_batches is .* and an epoch has .* batches: the optimizer steps once an epoch"
+TOO_LARGE = "accumulate_grad_batches is .* and an epoch has .* batches, so that"
 pytestmark = pytest.mark.filterwarnings(f"ignore:{TOO_LARGE}")
 
 OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter]], Optimizer]] = {

@@ -148,8 +148,8 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
             )
         if context.num_batches is not None and 0 < context.num_batches < size:
             warnings.warn(
-                f"accumulate_grad_batches is {size} and an epoch has {context.num_batches} batches: the optimizer steps "
-                "once an epoch.",
+                f"accumulate_grad_batches is {size} and an epoch has {context.num_batches} batches, so that the "
+                "optimizer steps once an epoch.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -161,10 +161,11 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
         if value is None:
             return None
 
+        algorithm: ClipAlgorithm = self.gradient_clip_algorithm or config.gradient_clip_algorithm
+
         def clip() -> None:
             optimization.gradient_norm = clip_gradients(optimizer, value, algorithm)
 
-        algorithm = self.gradient_clip_algorithm or config.gradient_clip_algorithm
         return clip
 
 
