@@ -24,6 +24,7 @@ cdef class OptimizerStep:
     cdef object before_optimizer_step
 
     cdef object take(self, object batch, object batch_idx)
+    cdef int add_to_window(self, object output, object batch, object batch_idx) except -1
     cdef int learn(self, object output, object batch) except -1
     cdef int put_grads_away(self) except -1
     cdef int step(self) except -1

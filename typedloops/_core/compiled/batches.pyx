@@ -52,13 +52,20 @@ cdef class OptimizerStep:
     cdef object take(self, object batch, object batch_idx):
         self.callee = self.training_step
         cdef object output = self.training_step(batch, batch_idx)
+        if self.window is None:
+            if output is not None:
+                self.learn(output, batch)
+                self.step()
+        else:
+            self.add_to_window(output, batch, batch_idx)
+        return output
+
+    cdef int add_to_window(self, object output, object batch, object batch_idx) except -1:
         if output is not None:
             self.learn(output, batch)
-            if self.window is None:
-                self.step()
-        if self.window is not None and self.window.closes_at(batch_idx) and self.window.close():
+        if self.window.closes_at(batch_idx) and self.window.close():
             self.step()
-        return output
+        return 0
 
     cdef int learn(self, object output, object batch) except -1:
         cdef object loss = output if type(output) is self.loss_type else self.find_loss(output)
