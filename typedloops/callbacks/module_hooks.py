@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Generic
+from collections.abc import Callable, Sequence
+from typing import Generic, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from typing_extensions import TypeVar
 
+from typedloops.loops.fit.clipping import clip_gradients
 from typedloops.protocols.hooks import CallbackProtocol
+from typedloops.protocols.module import Scheduler
+from typedloops.protocols.trainer import ClipAlgorithm
 
 B = TypeVar("B", default=object)
 
@@ -48,6 +52,30 @@ class ModuleHooks(Generic[B]):
 
     def setup(self, stage: str) -> None:
         """A run begins; `stage` is `fit`, `validate`, `test` or `predict`."""
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Optimizer, optimizer_closure: Callable[[], Tensor]
+    ) -> None:
+        """Take a step; the closure computes the gradients."""
+        optimizer.step(cast("Callable[[], float]", optimizer_closure))
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Put the gradients away."""
+        optimizer.zero_grad()
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None, gradient_clip_algorithm: ClipAlgorithm
+    ) -> None:
+        """Clip the gradients; called before each step, `gradient_clip_val` or not."""
+        if gradient_clip_val is not None:
+            clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def lr_scheduler_step(self, scheduler: Scheduler, metric: float | None) -> None:
+        """Step a scheduler; `metric` is what it monitors."""
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(cast("float", metric))  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
+        else:
+            scheduler.step()
 
     def on_fit_start(self) -> None:
         """Optimizers are configured, nothing has run."""

@@ -163,15 +163,6 @@ def test_what_cannot_be_used(case: str) -> None:
     assert caught.value.remedy
 
 
-def test_an_optimizer_that_needs_a_closure() -> None:
-    class WithLBFGS(Classifier):
-        def configure_optimizers(self) -> Optimizer:
-            return torch.optim.LBFGS(self.parameters())
-
-    with pytest.raises(OptimizerError, match=r"LBFGS\.step needs a closure"):
-        Trainer(max_epochs=1).fit(WithLBFGS(), batches(1))
-
-
 class Yielding(Loop[[Classifier, Batch, int], float]):
     """An optimizer loop for another kind of module: its training step yields losses."""
 

@@ -9,12 +9,14 @@ from typing import ClassVar, Generic, cast
 from typing_extensions import Never, TypeVar
 
 from typedloops._core import BatchStatus
+from typedloops._core.shapes import is_mapping
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation import ValidationLoop
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.step_loop import bind
 from typedloops.loops.run.config import BatchLimit, check_limit
+from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents
 from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import ValidationModule
@@ -103,11 +105,15 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
             max_steps=optimization.max_steps,
             events=BatchEvents(
                 before=context.listeners.of_callbacks("on_train_batch_start"),
+                consume=self._take_metrics if optimization.monitors_steps else None,
                 gate=context.listeners.of_module("on_train_batch_start"),
                 after_step=optimization.after_step(context.current_metrics),
                 after=context.hook("on_train_batch_end").listeners,
             ),
         )
+
+    def _take_metrics(self, output: object, batch: B, batch_idx: int) -> None:
+        take_training_scalars(self.context.training_metrics, output)
 
     def on_run_end(self) -> EpochResult[S]:
         self.check_ran()
@@ -138,3 +144,10 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     def teardown(self) -> None:
         super().teardown()
         vars(self).pop("_validation", None)
+
+
+def take_training_scalars(metrics: MetricStore, output: object) -> None:
+    """Make the scalars of a training step metrics; what is logged under the same name goes first."""
+    if is_mapping(output):
+        output = {"train_loss" if name == "loss" else name: value for name, value in output.items()}
+    metrics.take_scalars(output, "train_loss")

@@ -12,13 +12,12 @@ from typing_extensions import TypeVar
 
 from typedloops._core import Processed, Progress, ReadyCompleted
 from typedloops._core.escape import name_of
-from typedloops._core.shapes import is_mapping
 from typedloops.errors import ConfigurationError
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.configure import configure
-from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop
+from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop, take_training_scalars
 from typedloops.loops.fit.manual_loop import ManualOptimization
 from typedloops.loops.fit.optimizer_loop import OptimizerLoop
 from typedloops.loops.fit.restart import reset_progress
@@ -186,7 +185,12 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         self._idle_epochs = 0
         context.optimization.stop_counting()
         context.optimization = Optimization(
-            optimizers, rates, bool(automatic), self.step_progress, self.limits.max_steps
+            optimizers,
+            rates,
+            bool(automatic),
+            self.step_progress,
+            self.limits.max_steps,
+            own_scheduler_step=context.listeners.of_module("lr_scheduler_step"),
         )
         context.optimization.start_counting()
         context.hook("on_fit_start")()
@@ -279,10 +283,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         """Make the scalars of the last step metrics; what was logged under the same name goes first."""
         self._last_output = detached(epoch.last_output)
         context = self.context
-        output: object = epoch.last_output
-        if is_mapping(output):
-            output = {"train_loss" if name == "loss" else name: value for name, value in output.items()}
-        context.training_metrics.take_scalars(output, "train_loss")
+        take_training_scalars(context.training_metrics, epoch.last_output)
         context.metrics.update(context.training_metrics.compute())
 
 

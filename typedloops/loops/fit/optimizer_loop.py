@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Generic
 
@@ -14,14 +15,17 @@ from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
 from typedloops._core import OptimizerStep
+from typedloops._core.calls import AnyCallable
 from typedloops._core.escape import call, name_of
 from typedloops.errors import ConfigurationError, OptimizerError
 from typedloops.loops.fit.accumulation import GradientWindow, window_size
 from typedloops.loops.fit.clipping import clip_gradients
+from typedloops.loops.fit.closure_step import ClosureStep, StepHooks
 from typedloops.loops.fit.loss import LossFinder
 from typedloops.loops.fit.progress import OptimizationProgress
 from typedloops.loops.fit.step_loop import StepLoop, keeps_contract
 from typedloops.loops.run.config import Weigh, check_clipping, check_schedule
+from typedloops.loops.run.context import RunContext
 from typedloops.protocols.module import StepOutput, TrainingModule
 from typedloops.protocols.trainer import ClipAlgorithm
 
@@ -50,6 +54,12 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
         clip the gradients
         optimizer.step()
     ```
+
+    A module may do some of it in its own way: `optimizer_step(epoch, batch_idx, optimizer,
+    optimizer_closure)`, `optimizer_zero_grad(epoch, batch_idx, optimizer)`,
+    `configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)`.  With
+    the first of them, and for an optimizer that needs a closure (LBFGS), everything but the step
+    itself happens in that closure: see `ClosureStep`.
 
     A window is as many batches as `accumulate_grad_batches` says, one by default; the last
     one of an epoch may be shorter.
@@ -114,17 +124,47 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
             return model.training_step
         losses = LossFinder(model.training_step)
         optimizer = _only_optimizer(name_of(model.configure_optimizers), optimizers)
+        window, clip = self._window_of(optimizer), self._clipping_of(optimizer)
+        zero_grad = None if _sets_grads_to_none(optimizer) else optimizer.zero_grad
+        own_zero_grad = context.listeners.of_module("optimizer_zero_grad")
+        if own_zero_grad is not None:
+            zero_grad = partial(_call_with_place, own_zero_grad, context, optimizer)
+        own_step = context.listeners.of_module("optimizer_step")
+        if own_step is not None or _needs_closure(optimizer):
+            if window is not None and own_step is None:
+                raise OptimizerError(
+                    "accumulate_grad_batches",
+                    f"{type(optimizer).__name__} computes the gradients several times for each step, of one batch",
+                    "Use larger batches, or another optimizer.",
+                )
+            return ClosureStep(
+                model.training_step,
+                optimizer,
+                self.optim_progress.optimizer,
+                losses,
+                StepHooks(
+                    context.hook("on_before_zero_grad"),
+                    context.hook("on_before_backward"),
+                    context.hook("on_after_backward"),
+                    context.hook("on_before_optimizer_step"),
+                ),
+                epoch=context.epoch,
+                zero_grad=zero_grad or optimizer.zero_grad,
+                window=window,
+                clip=clip,
+                optimizer_step=own_step,
+            )
         return OptimizerStep(
             model.training_step,
             optimizer,
             self.optim_progress.optimizer.zero_grad,
             self.optim_progress.optimizer.step,
-            zero_grad=None if _sets_grads_to_none(optimizer) else optimizer.zero_grad,
+            zero_grad=zero_grad,
             loss_type=Tensor,
             loss_of=losses.find,
             explain=losses.explain,
-            window=self._window_of(optimizer),
-            clip=self._clipping_of(optimizer),
+            window=window,
+            clip=clip,
             before_zero_grad=context.hook("on_before_zero_grad"),
             before_backward=context.hook("on_before_backward"),
             after_backward=context.hook("on_after_backward"),
@@ -155,9 +195,12 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
             )
         return GradientWindow(size, optimizer, context.batch_progress, batches=context.num_batches, weigh=weigh)
 
-    def _clipping_of(self, optimizer: Optimizer) -> Callable[[], None] | None:
+    def _clipping_of(self, optimizer: Optimizer) -> Callable[[], object] | None:
         config, optimization = self.config, self.context.optimization
         value = config.gradient_clip_val if self.gradient_clip_val is None else self.gradient_clip_val
+        own = self.context.listeners.of_module("configure_gradient_clipping")
+        if own is not None:
+            return partial(own, optimizer, value, self.gradient_clip_algorithm or config.gradient_clip_algorithm)
         if value is None:
             return None
 
@@ -183,11 +226,15 @@ def _only_optimizer(where: str, optimizers: Sequence[Optimizer]) -> Optimizer:
             where, f"it returned {len(optimizers)} optimizers, automatic optimization takes one", MANUALLY
         )
     (optimizer,) = optimizers
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    if closure is not None and closure.default is closure.empty:
-        raise OptimizerError(
-            where,
-            f"{type(optimizer).__name__}.step needs a closure, which automatic optimization does not give",
-            MANUALLY,
-        )
     return optimizer
+
+
+def _needs_closure(optimizer: Optimizer) -> bool:
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
+
+
+def _call_with_place(hook: AnyCallable, context: RunContext, optimizer: Optimizer) -> None:
+    """Call a module's hook with the epoch and the batch under way."""
+    progress = context.batch_progress
+    hook(context.epoch, 0 if progress is None else progress.current.ready - 1, optimizer)

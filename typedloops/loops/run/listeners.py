@@ -66,6 +66,14 @@ def _arguments() -> dict[str, tuple[str, ...]]:
 
 
 ARGUMENTS = _arguments()
+ARGUMENTS_OF_MODULE: dict[str, tuple[str, ...]] = {
+    **ARGUMENTS,
+    "optimizer_step": ("epoch", "batch_idx", "optimizer", "optimizer_closure"),
+    "optimizer_zero_grad": ("epoch", "batch_idx", "optimizer"),
+    "configure_gradient_clipping": ("optimizer", "gradient_clip_val", "gradient_clip_algorithm"),
+    "lr_scheduler_step": ("scheduler", "metric"),
+}
+"""Those and what a module alone may do in place of the loops."""
 
 
 def check_signature(event: str, method: AnyCallable, *before: str) -> None:
@@ -79,9 +87,9 @@ def check_signature(event: str, method: AnyCallable, *before: str) -> None:
     Raises:
         HookError: It takes other parameters.
     """
-    if event not in ARGUMENTS:
+    if event not in ARGUMENTS_OF_MODULE:
         return
-    arguments = (*before, *ARGUMENTS[event])
+    arguments = (*before, *ARGUMENTS_OF_MODULE[event])
     try:
         signature = inspect.signature(method)
     except (TypeError, ValueError):  # written in C: it cannot be asked
@@ -126,6 +134,7 @@ class Listeners:
         """
         for event in ARGUMENTS:
             self.of_callbacks(event)
+        for event in ARGUMENTS_OF_MODULE:
             self.of_module(event)
 
     @property

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.hooks import RemovableHandle
 
 from typedloops._core import CallCounter, Progress, ReadyCompleted, SchedulerProgress
+from typedloops._core.calls import AnyCallable
 from typedloops.errors import OptimizerError
 from typedloops.protocols.module import Scheduler
 
@@ -37,8 +38,12 @@ class ScheduledRate:
     progress: SchedulerProgress = field(default_factory=SchedulerProgress)
     due: int = 0
 
-    def step(self, metrics: Callable[[], Mapping[str, float]]) -> None:
+    def step(self, metrics: Callable[[], Mapping[str, float]], own: AnyCallable | None = None) -> None:
         """Count one interval; step the scheduler when `frequency` of them have passed.
+
+        Args:
+            metrics: What there is to be monitored.
+            own: The module's own `lr_scheduler_step(scheduler, metric)`, or None.
 
         Raises:
             OptimizerError: The monitored metric is not there and `strict` is True.
@@ -47,12 +52,17 @@ class ScheduledRate:
         if self.due % self.frequency:
             return
         self.progress.increment_ready()
-        if isinstance(self.scheduler, ReduceLROnPlateau):
+        metric = None
+        if isinstance(self.scheduler, ReduceLROnPlateau) or (own is not None and self.monitor is not None):
             known = metrics()
             if self.monitor is None or self.monitor not in known:
                 self._check_strictness(known)
                 return
-            self.scheduler.step(known[self.monitor])  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
+            metric = known[self.monitor]
+        if own is not None:
+            own(self.scheduler, metric)
+        elif isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(metric)  # type: ignore[arg-type]  # pyright: ignore[reportUnknownMemberType, reportArgumentType]
         else:
             self.scheduler.step()
         self.progress.increment_completed()
@@ -76,6 +86,7 @@ class Optimization:
         automatic: Whether the loops step the schedulers; otherwise the module does.
         steps: Counts the steps of all optimizers.
         max_steps: How many steps to take at most, or None.
+        own_scheduler_step: The module's own `lr_scheduler_step`, or None.
         gradient_norm: The norm that the last clipping found, or None.
     """
 
@@ -85,6 +96,7 @@ class Optimization:
     steps: Progress[ReadyCompleted] = field(default_factory=lambda: Progress(ReadyCompleted(), ReadyCompleted()))
     max_steps: int | None = None
     gradient_norm: Tensor | None = None
+    own_scheduler_step: AnyCallable | None = None
     _handles: list[RemovableHandle] = field(default_factory=list[RemovableHandle])
 
     def start_counting(self) -> None:
@@ -103,7 +115,7 @@ class Optimization:
     def step_rates(self, interval: str, metrics: Callable[[], Mapping[str, float]]) -> None:
         """Step the schedulers of this interval."""
         for rate in self._rates_of(interval):
-            rate.step(metrics)
+            rate.step(metrics, self.own_scheduler_step)
 
     def after_step(self, metrics: Callable[[], Mapping[str, float]]) -> Callable[[], None] | None:
         """What to call after each batch: steps the schedulers when an optimizer has stepped."""
@@ -118,6 +130,11 @@ class Optimization:
                 self.step_rates("step", metrics)
 
         return step_rates
+
+    @property
+    def monitors_steps(self) -> bool:
+        """Whether a scheduler looks at a metric after each step."""
+        return any(rate.monitor is not None for rate in self._rates_of("step"))
 
     def _rates_of(self, interval: str) -> list[ScheduledRate]:
         return [rate for rate in self.rates if self.automatic and rate.interval == interval]

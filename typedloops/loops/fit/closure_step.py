@@ -1,0 +1,177 @@
+"""The step of an optimizer that calls its closure, once or many times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, cast
+
+from torch import Tensor
+from torch.optim import Optimizer
+from typing_extensions import TypeVar
+
+from typedloops._core import Hook
+from typedloops.errors import OptimizerError
+from typedloops.loops.fit.accumulation import GradientWindow
+from typedloops.loops.fit.loss import LossFinder
+from typedloops.loops.fit.progress import OptimizerProgress
+
+B = TypeVar("B")
+O = TypeVar("O")
+
+Closure: TypeAlias = Callable[[], Tensor]
+"""Computes the gradients and returns the loss."""
+
+OptimizerStepHook: TypeAlias = Callable[[int, int, Optimizer, Closure], object]
+"""A module's `optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)`."""
+
+
+class BatchSkipped(Exception):
+    """Leaves an optimizer's step, because the training step returned None."""
+
+
+@dataclass
+class StepHooks:
+    """Who is called on the way."""
+
+    before_zero_grad: Hook
+    before_backward: Hook
+    after_backward: Hook
+    before_optimizer_step: Hook
+
+
+class ClosureStep(Generic[B, O]):
+    """One step of automatic optimization, inside a closure; called with a batch and its index.
+
+    ```
+    optimizer_step(epoch, batch_idx, optimizer, closure)      # by default optimizer.step(closure)
+        closure:
+            output = training_step(batch, batch_idx)          # None: leaves the step
+            on_before_zero_grad; zero_grad()
+            on_before_backward; loss.backward(); on_after_backward
+            on_before_optimizer_step; clip()
+    ```
+
+    In all batches of a window but the last the closure alone is called, without its last line.
+    What is returned is the output of the closure's first call: that of the weights before the step.
+
+    Args:
+        training_step: The module's own step.
+        optimizer: What takes the step.
+        progress: Counts zero_grads and steps.
+        losses: Finds the loss in an output.
+        hooks: Who is called on the way.
+        epoch: The epoch under way.
+        zero_grad: What puts the gradients away.
+        window: Adds up the gradients of several batches for each step, or None.
+        clip: Called at the end of the closure, or None.
+        optimizer_step: The module's own hook, or None.
+    """
+
+    def __init__(
+        self,
+        training_step: Callable[[B, int], O],
+        optimizer: Optimizer,
+        progress: OptimizerProgress,
+        losses: LossFinder,
+        hooks: StepHooks,
+        *,
+        epoch: int,
+        zero_grad: Callable[[], object],
+        window: GradientWindow[B] | None,
+        clip: Callable[[], object] | None,
+        optimizer_step: OptimizerStepHook | None,
+    ) -> None:
+        self.__wrapped__ = training_step
+        self._optimizer = optimizer
+        self._progress = progress
+        self._losses = losses
+        self._hooks = hooks
+        self._epoch = epoch
+        self._zero_grad = zero_grad
+        self._window = window
+        self._clip = clip
+        self._own_step = optimizer_step
+        self._outputs: list[O] = []
+        self._last_loss: Tensor
+        self._ready = False
+
+    def __call__(self, batch: B, batch_idx: int) -> O:
+        self._outputs = []
+        with suppress(BatchSkipped):
+            if self._window is None or self._window.closes_at(batch_idx):
+                self._step(batch, batch_idx)
+            else:
+                self._gradients(batch, batch_idx, last=False)
+        (output, *_), self._outputs = self._outputs, []
+        return output
+
+    def _step(self, batch: B, batch_idx: int) -> None:
+        def closure() -> Tensor:
+            return self._gradients(batch, batch_idx, last=True)
+
+        self._take_step(batch_idx, closure)
+        if not self._outputs:
+            raise OptimizerError(
+                f"{type(self._optimizer).__name__}.step",
+                "it did not call its closure, which computes the gradients",
+                "Pass the closure on, `optimizer.step(optimizer_closure)`, and let the optimizer call it.",
+            )
+
+    def _take_step(self, batch_idx: int, closure: Closure) -> None:
+        self._ready = False
+        if self._own_step is None:
+            # torch declares the closure of `step` as one that returns a float; its optimizers take a loss.
+            self._optimizer.step(cast("Callable[[], float]", closure))
+        else:
+            self._own_step(self._epoch, batch_idx, self._optimizer, closure)
+        self._progress.step.increment_completed()
+
+    def _gradients(self, batch: B, batch_idx: int, *, last: bool) -> Tensor:
+        output = self.__wrapped__(batch, batch_idx)
+        self._outputs.append(output)
+        if output is None:
+            return self._gradients_before(last=last)
+        loss = self._last_loss = self._losses.find(output)
+        if self._window is None or not self._window.is_open:
+            self._put_grads_away()
+        self._hooks.before_backward(loss)
+        self._differentiate(loss, batch)
+        self._hooks.after_backward()
+        if last:
+            self._finish()
+        return loss
+
+    def _gradients_before(self, *, last: bool) -> Tensor:
+        """What a batch without a loss leaves to step on: the gradients of the window's earlier batches."""
+        if not last or self._window is None or not self._window.is_open:
+            raise BatchSkipped
+        self._finish()
+        return self._last_loss
+
+    def _differentiate(self, loss: Tensor, batch: B) -> None:
+        share = loss if self._window is None else cast("Tensor", self._window.share(loss, batch))
+        try:
+            share.backward()  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
+        except RuntimeError as error:
+            self._losses.explain(loss, error)
+            raise
+
+    def _put_grads_away(self) -> None:
+        zero_grad = self._progress.zero_grad
+        zero_grad.increment_ready()
+        self._hooks.before_zero_grad(self._optimizer)
+        zero_grad.increment_started()
+        self._zero_grad()
+        zero_grad.increment_completed()
+
+    def _finish(self) -> None:
+        if self._window is not None:
+            self._window.close()
+        self._hooks.before_optimizer_step(self._optimizer)
+        if self._clip is not None:
+            self._clip()
+        if not self._ready:
+            self._ready = True
+            self._progress.step.increment_ready()
