@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, cast
 
 from torch import Tensor, nn
@@ -82,8 +83,12 @@ class Trainer(Generic[FL, VL, TL, PL]):
 
     Args:
         max_epochs: Stop a fit after so many epochs; -1 is no limit; None is 1000, or no limit
-            when `max_steps` is given.
+            when `max_steps` or `max_time` is given.
         max_steps: Stop a fit after so many optimizer steps; -1 is no limit.
+        max_time: Stop a fit after the batch at whose end it has taken so long: a `timedelta`, or
+            `"DD:HH:MM:SS"`.
+        min_epochs: Honour a request to stop only after so many epochs.
+        min_steps: Honour a request to stop only after so many optimizer steps.
         limit_train_batches: Batches of an epoch of training: an int counts them, a float is
             a share of the loader.
         limit_val_batches: Batches of each validation loader, likewise.
@@ -116,6 +121,9 @@ class Trainer(Generic[FL, VL, TL, PL]):
         *,
         max_epochs: int | None = None,
         max_steps: int = -1,
+        max_time: timedelta | str | None = None,
+        min_epochs: int = 0,
+        min_steps: int = 0,
         limit_train_batches: BatchLimit = 1.0,
         limit_val_batches: BatchLimit = 1.0,
         limit_test_batches: BatchLimit = 1.0,
@@ -136,6 +144,9 @@ class Trainer(Generic[FL, VL, TL, PL]):
         self.config: RunConfig = RunConfig(
             max_epochs=max_epochs,
             max_steps=max_steps,
+            max_time=max_time,
+            min_epochs=min_epochs,
+            min_steps=min_steps,
             limit_train_batches=limit_train_batches,
             limit_val_batches=limit_val_batches,
             limit_test_batches=limit_test_batches,
@@ -275,8 +286,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
 
     @property
     def should_stop(self) -> bool:
-        """Whether the fit under way is to end after the batch under way."""
-        return bool(self._runs) and self._runs[-1].stop_flag.requested
+        """Whether the fit under way is to end: after the batch under way, or once its minimums are met."""
+        return bool(self._runs) and self._runs[-1].stop.requested
 
     @should_stop.setter
     def should_stop(self, stop: bool) -> None:
@@ -286,7 +297,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
             raise MisuseError(
                 "trainer.should_stop", f"a run of {self._runs[-1].stage} cannot be stopped", "Set it in a fit."
             )
-        self._runs[-1].stop_flag.requested = stop
+        self._runs[-1].stop.request(stop)
 
     @property
     def current_epoch(self) -> int:

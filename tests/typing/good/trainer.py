@@ -74,6 +74,8 @@ def describe(reason: StopReason) -> Literal["done", "asked", "cut short"]:
     match reason:
         case StopReason.MAX_EPOCHS | StopReason.MAX_STEPS:
             return "done"
+        case StopReason.MAX_TIME:
+            return "cut short"
         case StopReason.REQUESTED | StopReason.LEFT:
             return "asked"
         case StopReason.NO_BATCHES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Generic, cast
 
@@ -100,17 +100,31 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         self.drive(
             source,
             bind(self.batch_loop, model),
-            stop_flag=context.stop_flag,
+            stop_flag=context.stop.flag,
             steps=optimization.steps.total,
             max_steps=optimization.max_steps,
             events=BatchEvents(
                 before=context.listeners.of_callbacks("on_train_batch_start"),
                 consume=self._take_metrics if optimization.monitors_steps else None,
                 gate=context.listeners.of_module("on_train_batch_start"),
-                after_step=optimization.after_step(context.current_metrics),
+                after_step=self._after_step(),
                 after=context.hook("on_train_batch_end").listeners,
             ),
         )
+
+    def _after_step(self) -> Callable[[], None] | None:
+        """What is called after each step: schedulers, and a look at whether to stop where that can come of a step."""
+        context, config = self.context, self.config
+        step_rates = context.optimization.after_step(context.current_metrics)
+        if config.max_time is None and config.min_steps == 0:
+            return step_rates
+
+        def after_step() -> None:
+            if step_rates is not None:
+                step_rates()
+            context.stop.apply()
+
+        return after_step
 
     def _take_metrics(self, output: object, batch: B, batch_idx: int) -> None:
         take_training_scalars(self.context.training_metrics, output)

@@ -22,7 +22,7 @@ from typedloops.loops.fit.manual_loop import ManualOptimization
 from typedloops.loops.fit.optimizer_loop import OptimizerLoop
 from typedloops.loops.fit.restart import reset_progress
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
-from typedloops.loops.run.config import RunConfig, check_count, epochs_of
+from typedloops.loops.run.config import RunConfig, check_count, epochs_of, seconds_of
 from typedloops.loops.run.context import InRun, find_context, open_run
 from typedloops.loops.run.modes import training
 from typedloops.loops.run.optimization import Optimization
@@ -134,21 +134,28 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         max_steps = config.max_steps if self.max_steps is None else self.max_steps
         max_epochs = config.max_epochs if self.max_epochs is None else self.max_epochs
         return FitLimits(
-            max_epochs=epochs_of(max_epochs, max_steps),
+            max_epochs=epochs_of(max_epochs, max_steps, config.max_time),
             max_steps=None if max_steps == -1 else max_steps,
             train_batches=0 if self.epoch_loop.limit == 0 else None,
+            min_epochs=config.min_epochs,
+            min_steps=config.min_steps,
         )
 
     @property
     def stop_reason(self) -> StopReason | None:
         """Why to stop now; None is to go on."""
+        return stop_reason(self.position, self.limits)
+
+    @property
+    def position(self) -> FitPosition:
+        """How far this fit has come."""
         context = find_context(self)
-        position = FitPosition(
+        return FitPosition(
             epochs=self.epoch_progress.total.completed,
             steps=self.step_progress.total.completed,
-            stop_requested=context is not None and context.stop_flag.requested,
+            stop_requested=context is not None and context.stop.requested,
+            time_is_up=context is not None and context.stop.time_is_up,
         )
-        return stop_reason(position, self.limits)
 
     @property
     def done(self) -> bool:
@@ -212,6 +219,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         self._publish()
         context.optimization.step_rates("epoch", lambda: context.metrics)
         self.epoch_progress.increment_completed()
+        context.stop.apply()
         self._check_progress()
 
     def on_run_end(self) -> FitResult[S]:
@@ -236,12 +244,14 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     ) -> FitResult[S]:
         unused = () if self.epoch_loop.can_validate(val_dataloaders) else ("epoch_loop.val_loop",)
         with open_run(self, Stage.FIT, model, unused) as context, training(model):
+            limits = self.limits
             context.fitting = True
+            context.stop.begin(lambda: limits.may_stop(self.position), seconds_of(self.config.max_time))
             try:
                 return super().run(model, train_dataloaders, val_dataloaders)
             finally:
                 context.fitting = False
-                context.stop_flag.requested = False
+                context.stop.end()
 
     def _publish(self) -> None:
         """Give what was logged since the last time to the trainer, and count anew."""

@@ -13,6 +13,8 @@ class StopReason(StrEnum):
     """As many epochs as asked for are done."""
     MAX_STEPS = "max_steps"
     """As many optimizer steps as asked for are taken."""
+    MAX_TIME = "max_time"
+    """The fit has taken as long as it may."""
     REQUESTED = "requested"
     """Something set `trainer.should_stop`."""
     LEFT = "left"
@@ -29,29 +31,47 @@ class FitLimits:
         max_epochs: Epochs, whole or left early.
         max_steps: Optimizer steps, over all optimizers.
         train_batches: Batches of one epoch, or None while that is not known.
+        min_epochs: A request to stop waits for so many epochs.
+        min_steps: A request to stop waits for so many steps.
     """
 
     max_epochs: int | None
     max_steps: int | None
     train_batches: int | None = None
+    min_epochs: int = 0
+    min_steps: int = 0
+
+    def may_stop(self, position: FitPosition) -> bool:
+        """Whether a request to stop is honoured at `position`."""
+        return position.epochs >= self.min_epochs and position.steps >= self.min_steps
 
 
 @dataclass(frozen=True)
 class FitPosition:
-    """How far a fit has come: epochs completed, optimizer steps taken, whether a stop is requested."""
+    """How far a fit has come.
+
+    Args:
+        epochs: Epochs completed.
+        steps: Optimizer steps taken.
+        stop_requested: Whether somebody asked for a stop.
+        time_is_up: Whether it has taken as long as it may.
+    """
 
     epochs: int
     steps: int
     stop_requested: bool = False
+    time_is_up: bool = False
 
 
 def stop_reason(position: FitPosition, limits: FitLimits) -> StopReason | None:
     """Why to stop at `position`, or None to go on.  The first reason in this order counts:
 
-    a request, no batches, the steps, the epochs.
+    a request that may be honoured, the time, no batches, the steps, the epochs.
     """
-    if position.stop_requested:
+    if position.stop_requested and limits.may_stop(position):
         return StopReason.REQUESTED
+    if position.time_is_up:
+        return StopReason.MAX_TIME
     if limits.train_batches == 0:
         return StopReason.NO_BATCHES
     if limits.max_steps is not None and position.steps >= limits.max_steps:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from typing import TypeAlias, cast, get_args
 
 from torch import Tensor
@@ -28,8 +30,11 @@ class RunConfig:
 
     Args:
         max_epochs: Stop after so many epochs; -1 is no limit; None is 1000 epochs, or no
-            limit when `max_steps` is given.
+            limit when `max_steps` or `max_time` is given.
         max_steps: Stop after so many optimizer steps; -1 is no limit.
+        max_time: Stop after so much time: a `timedelta`, or `"DD:HH:MM:SS"`; None is no limit.
+        min_epochs: Honour a request to stop only after so many epochs.
+        min_steps: Honour a request to stop only after so many optimizer steps.
         limit_train_batches: Batches of an epoch of training.
         limit_val_batches: Batches of each validation loader.
         limit_test_batches: Batches of each test loader.
@@ -47,6 +52,9 @@ class RunConfig:
 
     max_epochs: int | None = None
     max_steps: int = -1
+    max_time: timedelta | str | None = None
+    min_epochs: int = 0
+    min_steps: int = 0
     limit_train_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
     limit_val_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
     limit_test_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
@@ -61,6 +69,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_count("max_epochs", self.max_epochs)
         check_count("max_steps", self.max_steps)
+        for name in ("min_epochs", "min_steps"):
+            if check_int(name, getattr(self, name)) < 0:
+                raise ConfigurationError(name, f"{getattr(self, name)} is negative", "Give 0 or more.")
+        check_minimum("epochs", self.min_epochs, self.max_epochs)
+        check_minimum("steps", self.min_steps, self.max_steps)
+        seconds_of(self.max_time)
         if check_int("check_val_every_n_epoch", self.check_val_every_n_epoch) < 1:
             raise ConfigurationError(
                 "check_val_every_n_epoch",
@@ -133,8 +147,35 @@ def check_clipping(value: object, algorithm: object) -> None:
         )
 
 
-def epochs_of(max_epochs: int | None, max_steps: int) -> int | None:
+def check_minimum(what: str, minimum: int, maximum: int | None) -> None:
+    """Raise if a fit would have to go on after its end."""
+    if maximum is not None and 0 <= maximum < minimum:
+        raise ConfigurationError(
+            f"min_{what}", f"{minimum} is more than max_{what}, {maximum}", f"Lower it, or raise max_{what}."
+        )
+
+
+def seconds_of(max_time: object) -> float | None:
+    """How many seconds a duration has; None is no limit.
+
+    Raises:
+        ConfigurationError: It is none, or none that ends.
+    """
+    if max_time is None:
+        return None
+    remedy = "Give a timedelta, or a string as in '00:12:30:00', which is 12 hours and a half."
+    if isinstance(max_time, str) and re.fullmatch(r"\d+:\d+:\d+:\d+", max_time):
+        days, hours, minutes, seconds = map(int, max_time.split(":"))
+        max_time = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    if not isinstance(max_time, timedelta):
+        raise ConfigurationError("max_time", f"{max_time!r} is no duration", remedy)
+    if max_time <= timedelta(0):
+        raise ConfigurationError("max_time", f"{max_time} is no time at all", remedy)
+    return max_time.total_seconds()
+
+
+def epochs_of(max_epochs: int | None, max_steps: int, max_time: timedelta | str | None = None) -> int | None:
     """How many epochs at most, once it is known what else limits the run."""
     if max_epochs is None:
-        return EPOCHS_WITHOUT_LIMITS if max_steps == -1 else None
+        return EPOCHS_WITHOUT_LIMITS if max_steps == -1 and max_time is None else None
     return None if max_epochs == -1 else max_epochs

@@ -18,6 +18,7 @@ from typedloops.loops.run.metrics import MetricStore, MetricValues, Scalar
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.requirements import check_tree
+from typedloops.loops.run.stop_request import StopRequest
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.loop import AnyLoop
 from typedloops.protocols.trainer import Reduction, Stage, TrainerView
@@ -52,7 +53,7 @@ class RunContext:
         self.host = host
         self.config: RunConfig = RunConfig() if host is None else host.config
         self.listeners: Listeners = Listeners(() if host is None else host.callbacks, unwrapped(module), host)
-        self.stop_flag: StopFlag = StopFlag()
+        self.stop: StopRequest = StopRequest(StopFlag())
         self.optimization: Optimization = Optimization()
         self.epoch = 0
         self.max_epochs: int | None = None

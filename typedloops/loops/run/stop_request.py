@@ -1,0 +1,54 @@
+"""A request to stop, honoured as soon as it may be, and the time at which everything stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from typedloops._core import StopFlag
+
+
+def _at_once() -> bool:
+    return True
+
+
+class StopRequest:
+    """What ends an epoch early.
+
+    Args:
+        flag: What the loops over batches look at after each batch.
+    """
+
+    def __init__(self, flag: StopFlag) -> None:
+        self.flag = flag
+        self.requested = False
+        self.time_is_up = False
+        self._may_stop: Callable[[], bool] = _at_once
+        self._deadline: float | None = None
+
+    def begin(self, may_stop: Callable[[], bool], seconds: float | None) -> None:
+        """A fit begins.
+
+        Args:
+            may_stop: Whether a request may be honoured already.
+            seconds: How long the fit may take, or None.
+        """
+        self._may_stop = may_stop
+        self._deadline = None if seconds is None else monotonic() + seconds
+        self.apply()
+
+    def end(self) -> None:
+        """The fit is over: the next one is not stopped by what this one was asked."""
+        self.requested = self.time_is_up = False
+        self.begin(_at_once, None)
+
+    def request(self, stop: bool) -> None:
+        """Ask for a stop, or take that back."""
+        self.requested = stop
+        self.apply()
+
+    def apply(self) -> None:
+        """Stop if it is time to; called whenever that may have changed."""
+        if self._deadline is not None and monotonic() >= self._deadline:
+            self.time_is_up = True
+        self.flag.requested = self.time_is_up or (self.requested and self._may_stop())
