@@ -104,6 +104,10 @@ class Trainer(Generic[FL, VL, TL, PL]):
         gradient_clip_algorithm: What is not to be larger: the `norm` of all together, or each
             `value`.
         inference_mode: Evaluate under `torch.inference_mode`; False is `torch.no_grad`.
+        detect_anomaly: Let autograd say in a fit which operation made a gradient that is not a
+            number; slow.
+        fast_dev_run: Rehearse: one epoch with so many batches of everything, whatever the other
+            limits and those of the loops say, and without loggers.  True is one batch.
         callbacks: Objects with hooks, called in this order.
         loggers: Where metrics go.
         fit_loop: The loop that `fit` runs.
@@ -134,6 +138,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: ClipAlgorithm = "norm",
         inference_mode: bool = True,
+        detect_anomaly: bool = False,
+        fast_dev_run: int | bool = False,
         callbacks: Sequence[CallbackProtocol] = (),
         loggers: Sequence[Logger] = (),
         fit_loop: FL | None = None,
@@ -157,9 +163,11 @@ class Trainer(Generic[FL, VL, TL, PL]):
             gradient_clip_val=gradient_clip_val,
             gradient_clip_algorithm=gradient_clip_algorithm,
             inference_mode=inference_mode,
-        )
+            detect_anomaly=detect_anomaly,
+            fast_dev_run=fast_dev_run,
+        ).rehearsal()
         self._callbacks = cast("tuple[CallbackProtocol, ...]", checked_callbacks(callbacks))
-        self._loggers = _checked_loggers(loggers)
+        self._loggers = () if self.config.fast_dev_run else _checked_loggers(loggers)
         self._runs: list[RunContext] = []
         self._last_run = RunSummary()
         self._last_fit = RunSummary()

@@ -90,7 +90,8 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     @property
     def limit(self) -> BatchLimit:
         """How many batches of an epoch at most: this loop's own limit, or the trainer's."""
-        return self.config.limit_train_batches if self.limit_batches is None else self.limit_batches
+        config, own = self.config, self.limit_batches
+        return config.limit_train_batches if own is None or config.fast_dev_run else own
 
     def on_run_start(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
         context = self.context

@@ -131,8 +131,8 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     def limits(self) -> FitLimits:
         """How far this fit goes: this loop's own limits, or the trainer's."""
         config = self.config
-        max_steps = config.max_steps if self.max_steps is None else self.max_steps
-        max_epochs = config.max_epochs if self.max_epochs is None else self.max_epochs
+        max_steps = config.max_steps if self.max_steps is None or config.fast_dev_run else self.max_steps
+        max_epochs = config.max_epochs if self.max_epochs is None or config.fast_dev_run else self.max_epochs
         return FitLimits(
             max_epochs=epochs_of(max_epochs, max_steps, config.max_time),
             max_steps=None if max_steps == -1 else max_steps,
@@ -243,7 +243,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None = None
     ) -> FitResult[S]:
         unused = () if self.epoch_loop.can_validate(val_dataloaders) else ("epoch_loop.val_loop",)
-        with open_run(self, Stage.FIT, model, unused) as context, training(model):
+        with open_run(self, Stage.FIT, model, unused) as context, training(model, self.config.detect_anomaly):
             limits = self.limits
             context.fitting = True
             context.stop.begin(lambda: limits.may_stop(self.position), seconds_of(self.config.max_time))

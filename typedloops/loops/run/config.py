@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import TypeAlias, cast, get_args
 
@@ -44,6 +44,8 @@ class RunConfig:
         accumulation_weight: How much a batch counts among those of a step; None is all the same.
         gradient_clip_val: The largest size of gradients, or None.
         gradient_clip_algorithm: What is not to be larger: the `norm` of all, or each `value`.
+        detect_anomaly: Let autograd say which operation made a gradient that is not a number; slow.
+        fast_dev_run: Rehearse with so many batches of everything; True is one, 0 or False no rehearsal.
         inference_mode: Evaluate under `torch.inference_mode`, which is faster; False is `torch.no_grad`.
 
     Raises:
@@ -65,6 +67,8 @@ class RunConfig:
     accumulation_weight: Weigh | None = None
     gradient_clip_val: float | None = None
     gradient_clip_algorithm: ClipAlgorithm = "norm"
+    detect_anomaly: bool = False
+    fast_dev_run: int | bool = False
 
     def __post_init__(self) -> None:
         check_count("max_epochs", self.max_epochs)
@@ -75,6 +79,8 @@ class RunConfig:
         check_minimum("epochs", self.min_epochs, self.max_epochs)
         check_minimum("steps", self.min_steps, self.max_steps)
         seconds_of(self.max_time)
+        if not isinstance(self.fast_dev_run, bool) and check_int("fast_dev_run", self.fast_dev_run) < 0:
+            raise ConfigurationError("fast_dev_run", f"{self.fast_dev_run} is negative", "Give a number of batches.")
         if check_int("check_val_every_n_epoch", self.check_val_every_n_epoch) < 1:
             raise ConfigurationError(
                 "check_val_every_n_epoch",
@@ -86,6 +92,24 @@ class RunConfig:
         for setting in fields(self):
             if setting.metadata.get("check") == "limit":
                 check_limit(setting.name, getattr(self, setting.name))
+
+    def rehearsal(self) -> RunConfig:
+        """These settings cut down to `fast_dev_run` batches of everything, in one epoch; themselves without it."""
+        batches = int(self.fast_dev_run)
+        if batches == 0:
+            return self
+        return replace(
+            self,
+            max_epochs=1,
+            max_steps=-1,
+            min_epochs=0,
+            min_steps=0,
+            limit_train_batches=batches,
+            limit_val_batches=batches,
+            limit_test_batches=batches,
+            limit_predict_batches=batches,
+            check_val_every_n_epoch=1,
+        )
 
 
 def check_int(name: str, value: object) -> int:

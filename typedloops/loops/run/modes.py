@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -24,7 +24,7 @@ def evaluating(model: object, inference_mode: bool) -> Generator[None]:
 
 
 @contextmanager
-def training(model: object) -> Generator[None]:
+def training(model: object, detect_anomaly: bool = False) -> Generator[None]:
     """Gradients on, and train mode for a module that as a whole is in eval mode.
 
     A module in train mode keeps the modes of its parts, so what was frozen with
@@ -32,5 +32,6 @@ def training(model: object) -> Generator[None]:
     """
     if isinstance(model, nn.Module) and not model.training:
         model.train()
-    with torch.inference_mode(False), torch.enable_grad():
+    anomalies = torch.autograd.detect_anomaly() if detect_anomaly else nullcontext()
+    with torch.inference_mode(False), torch.enable_grad(), anomalies:
         yield

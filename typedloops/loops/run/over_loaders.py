@@ -51,7 +51,8 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
     @property
     def limit(self) -> BatchLimit:
         """How many batches of each loader at most: this loop's own limit, or the trainer's."""
-        return self.kind.limit(self.config) if self.limit_batches is None else self.limit_batches
+        config, own = self.config, self.limit_batches
+        return self.kind.limit(config) if own is None or config.fast_dev_run else own
 
     @property
     def done(self) -> bool:
