@@ -20,9 +20,9 @@ class StopRequest:
     """
 
     def __init__(self, flag: StopFlag) -> None:
-        self.flag = flag
-        self.requested = False
-        self.time_is_up = False
+        self.flag: StopFlag = flag
+        self.requested: bool = False
+        self.time_is_up: bool = False
         self._may_stop: Callable[[], bool] = _at_once
         self._deadline: float | None = None
 
