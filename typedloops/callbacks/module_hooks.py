@@ -8,10 +8,10 @@ from typing import Generic, cast
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from typing_extensions import TypeVar
 
 from typedloops.loops.fit.clipping import clip_gradients
+from typedloops.loops.run.optimization import step_scheduler
 from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.module import Scheduler
 from typedloops.protocols.trainer import ClipAlgorithm
@@ -72,10 +72,7 @@ class ModuleHooks(Generic[B]):
 
     def lr_scheduler_step(self, scheduler: Scheduler, metric: float | None) -> None:
         """Step a scheduler; `metric` is what it monitors."""
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step(cast("float", metric))  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
-        else:
-            scheduler.step()
+        step_scheduler(scheduler, metric)
 
     def on_fit_start(self) -> None:
         """Optimizers are configured, nothing has run."""

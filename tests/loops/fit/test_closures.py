@@ -288,3 +288,10 @@ def test_the_placeholders_are_not_called(hooks: bool) -> None:
         trainer = Trainer(max_epochs=1)
         trainer.fit(model, batches(2))
     assert same_bits(ours, theirs)
+
+
+def test_a_plateau_scheduler_needs_its_metric() -> None:
+    plateau = ReduceLROnPlateau(SGD(Classifier().parameters(), lr=1.0))
+    with pytest.raises(OptimizerError) as told:
+        ModuleHooks[Batch]().lr_scheduler_step(plateau, None)
+    assert str(told.value) == ("lr_scheduler_step: a ReduceLROnPlateau is stepped by a metric. Pass the metric on.")

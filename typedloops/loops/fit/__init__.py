@@ -5,9 +5,9 @@ from typedloops.loops.fit.epoch_loop import EpochResult as EpochResult
 from typedloops.loops.fit.epoch_loop import TrainingEpochLoop as TrainingEpochLoop
 from typedloops.loops.fit.fit_loop import FitLoop as FitLoop
 from typedloops.loops.fit.fit_loop import FitLoopOf as FitLoopOf
-from typedloops.loops.fit.fit_loop import FitResult as FitResult
 from typedloops.loops.fit.manual_loop import ManualOptimization as ManualOptimization
 from typedloops.loops.fit.optimizer_loop import OptimizerLoop as OptimizerLoop
 from typedloops.loops.fit.progress import OptimizationProgress as OptimizationProgress
 from typedloops.loops.fit.progress import OptimizerProgress as OptimizerProgress
+from typedloops.loops.fit.result import FitResult as FitResult
 from typedloops.loops.fit.step_loop import StepLoop as StepLoop

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import ClassVar, Generic, TypeAlias, cast, overload
 
-from torch import Tensor
 from typing_extensions import TypeVar
 
 from typedloops._core import Processed, Progress, ReadyCompleted
@@ -21,6 +19,7 @@ from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop, take
 from typedloops.loops.fit.manual_loop import ManualOptimization
 from typedloops.loops.fit.optimizer_loop import OptimizerLoop
 from typedloops.loops.fit.restart import reset_progress
+from typedloops.loops.fit.result import FitResult, detached
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
 from typedloops.loops.run.config import RunConfig, check_count, epochs_of, seconds_of
 from typedloops.loops.run.context import InRun, find_context, open_run
@@ -44,29 +43,6 @@ AnyModule: TypeAlias = TrainingModule[Anything, Anything]
 
 IDLE_EPOCHS = 10
 """After so many epochs without an optimizer step in a row, a fit that only steps can end is given up."""
-
-
-@dataclass(frozen=True)
-class FitResult(Generic[S]):
-    """What a fit returns; its size does not grow with the steps.
-
-    Args:
-        stop_reason: Why it ended.
-        epochs: How many epochs were run, one that was left early included.
-        batches: How many batches were trained on.
-        optimizer_steps: How many steps the optimizers took.
-        metrics: The newest value of every metric: the training loss as `train_loss`, the
-            other scalars of the training step, everything logged, and the means of the
-            last validation.
-        last_output: What the last training step returned, detached; None when none ran.
-    """
-
-    stop_reason: StopReason
-    epochs: int
-    batches: int
-    optimizer_steps: int
-    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
-    last_output: S | None = None
 
 
 class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]], Generic[M, B, S]):
@@ -307,16 +283,6 @@ def _check_manual(config: RunConfig) -> None:
                 "it is for automatic optimization, and the module has `automatic_optimization = False`",
                 "Do it in training_step (typedloops.loops.fit.clip_gradients clips), and leave the setting out.",
             )
-
-
-def detached(output: S) -> S:
-    """`output` without its graph: a tensor, or a dict of the entries of a mapping."""
-    if isinstance(output, Tensor):
-        return cast("S", output.detach())
-    if isinstance(output, Mapping):
-        entries = cast("Mapping[object, object]", output)
-        return cast("S", {name: detached(value) for name, value in entries.items()})
-    return output
 
 
 class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):

@@ -20,7 +20,7 @@ from typedloops._core.escape import call, name_of
 from typedloops.errors import ConfigurationError, OptimizerError
 from typedloops.loops.fit.accumulation import GradientWindow, window_size
 from typedloops.loops.fit.clipping import clip_gradients
-from typedloops.loops.fit.closure_step import ClosureStep, StepHooks
+from typedloops.loops.fit.closure_step import ClosureStep, OptimizerStepHook, StepHooks
 from typedloops.loops.fit.loss import LossFinder
 from typedloops.loops.fit.progress import OptimizationProgress
 from typedloops.loops.fit.step_loop import StepLoop, keeps_contract
@@ -131,29 +131,8 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
             zero_grad = partial(_call_with_place, own_zero_grad, context, optimizer)
         own_step = context.listeners.of_module("optimizer_step")
         if own_step is not None or _needs_closure(optimizer):
-            if window is not None and own_step is None:
-                raise OptimizerError(
-                    "accumulate_grad_batches",
-                    f"{type(optimizer).__name__} computes the gradients several times for each step, of one batch",
-                    "Use larger batches, or another optimizer.",
-                )
-            return ClosureStep(
-                model.training_step,
-                optimizer,
-                self.optim_progress.optimizer,
-                losses,
-                StepHooks(
-                    context.hook("on_before_zero_grad"),
-                    context.hook("on_before_backward"),
-                    context.hook("on_after_backward"),
-                    context.hook("on_before_optimizer_step"),
-                ),
-                epoch=context.epoch,
-                zero_grad=zero_grad or optimizer.zero_grad,
-                window=window,
-                clip=clip,
-                optimizer_step=own_step,
-            )
+            zero_grad = zero_grad or optimizer.zero_grad
+            return self._closure_step_of(model, optimizer, losses, zero_grad, window, clip, own_step)
         return OptimizerStep(
             model.training_step,
             optimizer,
@@ -169,6 +148,41 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
             before_backward=context.hook("on_before_backward"),
             after_backward=context.hook("on_after_backward"),
             before_optimizer_step=context.hook("on_before_optimizer_step"),
+        )
+
+    def _closure_step_of(
+        self,
+        model: TrainingModule[B, O],
+        optimizer: Optimizer,
+        losses: LossFinder,
+        zero_grad: Callable[[], object],
+        window: GradientWindow[B] | None,
+        clip: Callable[[], object] | None,
+        own_step: OptimizerStepHook | None,
+    ) -> ClosureStep[B, O]:
+        if window is not None and own_step is None:
+            raise OptimizerError(
+                "accumulate_grad_batches",
+                f"{type(optimizer).__name__} computes the gradients several times for each step, of one batch",
+                "Use larger batches, or another optimizer.",
+            )
+        context = self.context
+        return ClosureStep(
+            model.training_step,
+            optimizer,
+            self.optim_progress.optimizer,
+            losses,
+            StepHooks(
+                context.hook("on_before_zero_grad"),
+                context.hook("on_before_backward"),
+                context.hook("on_after_backward"),
+                context.hook("on_before_optimizer_step"),
+            ),
+            epoch=context.epoch,
+            zero_grad=zero_grad,
+            window=window,
+            clip=clip,
+            optimizer_step=own_step,
         )
 
     def _window_of(self, optimizer: Optimizer) -> GradientWindow[B] | None:

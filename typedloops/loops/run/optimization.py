@@ -16,6 +16,20 @@ from typedloops.errors import OptimizerError
 from typedloops.protocols.module import Scheduler
 
 
+def step_scheduler(scheduler: Scheduler, metric: float | None) -> None:
+    """Step a scheduler; one for plateaus by its metric.
+
+    Raises:
+        OptimizerError: It is for plateaus and there is no metric.
+    """
+    if not isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step()
+    elif metric is None:
+        raise OptimizerError("lr_scheduler_step", "a ReduceLROnPlateau is stepped by a metric", "Pass the metric on.")
+    else:
+        scheduler.step(metric)  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
+
+
 @dataclass
 class ScheduledRate:
     """A learning-rate scheduler and when it steps.
@@ -61,10 +75,8 @@ class ScheduledRate:
             metric = known[self.monitor]
         if own is not None:
             own(self.scheduler, metric)
-        elif isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step(metric)  # type: ignore[arg-type]  # pyright: ignore[reportUnknownMemberType, reportArgumentType]
         else:
-            self.scheduler.step()
+            step_scheduler(self.scheduler, metric)
         self.progress.increment_completed()
 
     def _check_strictness(self, known: Mapping[str, float]) -> None:
