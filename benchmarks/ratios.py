@@ -39,6 +39,12 @@ def own_loop(core: CoreName) -> float:
     return least_ratio(lambda: run_loop(core, loop), loop.by_hand, ROUNDS_OF[core])
 
 
+def own_loop_dispatch() -> float:
+    """A loop of one's own under `run_loop`, against its two methods called with nothing between them."""
+    loop = Counting(NULL_STEPS)
+    return least_ratio(lambda: run_loop("compiled", loop), loop.methods_alone, ROUNDS)
+
+
 def batch_driver(core: CoreName) -> float:
     """The batch driver without a trainer, against the bare `for`."""
     step, loader = NullModule().training_step, Loader(null_batches(NULL_STEPS))

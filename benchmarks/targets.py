@@ -50,6 +50,7 @@ def rows() -> list[Row]:
     return [
         Row("own loop under run_loop / bare while", partial(ratios.own_loop, "compiled"), 1.0),
         Row("  with the pure-Python core", partial(ratios.own_loop, "reference")),
+        Row("  its two methods alone", ratios.own_loop_dispatch),
         Row("batch driver / bare for", partial(ratios.batch_driver, "compiled"), 1.5),
         Row("  with the pure-Python core", partial(ratios.batch_driver, "reference")),
         Row("null fit / bare for", partial(ratios.null_fit, NullModule()), 1.5),

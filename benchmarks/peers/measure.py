@@ -32,6 +32,7 @@ Batch: TypeAlias = tuple[Tensor, Tensor]
 SECONDS = 1.0
 BLOCKS = 60
 ITERATIONS = 20_000
+LOOP_RUNS = 300
 
 
 class TinyNet(nn.Module):
@@ -95,7 +96,7 @@ def per_batch(task: Callable[[Iterable[B]], object], batches: Sequence[B]) -> fl
 
 def per_iteration(loop: Callable[[int], object]) -> float:
     """The least time for an iteration over many runs."""
-    return least(lambda: loop(ITERATIONS), rounds=20) / ITERATIONS
+    return least(lambda: loop(ITERATIONS), rounds=LOOP_RUNS) / ITERATIONS
 
 
 def _repeat(batches: Sequence[B], count: int) -> list[B]:

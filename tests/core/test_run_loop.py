@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import pytest
@@ -155,6 +156,32 @@ def test_a_loop_that_overrides_nothing_optional_runs(core: Core) -> None:
             self.done = True
 
     assert core.run_loop(Bare(), Base, 1) == "ran"
+
+
+class WithoutWayIn:
+    """Called by its class's `__call__` alone, which is slower: it has no vectorcall."""
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+
+    def __call__(self, *args: object, **kwargs: object) -> None:
+        self.function(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "wrap", [WithoutWayIn, partial, lambda method: lambda *args, **kwargs: method(*args, **kwargs)]
+)
+@pytest.mark.parametrize("inputs", [{}, {"key": 2}])
+def test_an_iteration_may_be_made_of_functions_of_any_kind(
+    core: Core, wrap: Callable[[Callable[..., None]], Callable[..., None]], inputs: dict[str, int]
+) -> None:
+    loop = Traced(2)
+    for name in ("on_advance_start", "advance", "on_advance_end"):
+        setattr(loop, name, wrap(getattr(loop, name)))
+    core.run_loop(loop, Base, 1, **inputs)
+    told = " 1" + "".join(f" {item}" for item in inputs.items())
+    iteration = ["done", f"on_advance_start{told}", f"advance{told}", "on_advance_end"]
+    assert [seen for seen in loop.seen if not seen.startswith(("skip", "reset", "on_run"))] == [*iteration * 2, "done"]
 
 
 @pytest.mark.parametrize(

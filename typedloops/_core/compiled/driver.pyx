@@ -2,8 +2,20 @@
 # cython: embedsignature=True, embedsignature.format=clinic
 """`run_loop`, compiled.  `reference/driver.py` says what it does."""
 
+from cpython.object cimport PyObject
+
+from types import MethodType
+
 from typedloops._core.contract import ITERATION as _ITERATION
 from typedloops._core.escape import escaped_from
+
+
+cdef extern from "Python.h":
+    ctypedef object (*vectorcallfunc)(PyObject *function, PyObject **args, size_t count, PyObject *names)
+    ctypedef struct PyTupleObject:
+        PyObject **ob_item
+    vectorcallfunc PyVectorcall_Function(object function)
+    object PyObject_Vectorcall(PyObject *function, PyObject **args, size_t count, PyObject *names)
 
 
 class _Property:
@@ -39,39 +51,29 @@ def run_loop(loop, base, /, *args, **kwargs):
 
 
 cdef int iterate(object loop, object cls, tuple args, dict kwargs, object base) except -1:
-    cdef object done = None
     cdef object start = unless_from(base.on_advance_start, loop.on_advance_start)
-    cdef object advance = loop.advance
     cdef object end = unless_from(base.on_advance_end, loop.on_advance_end)
-    cdef Py_ssize_t inputs = -1 if kwargs else len(args)
-    cdef object first = args[0] if inputs > 0 else None
-    cdef object second = args[1] if inputs > 1 else None
-    cdef object third = args[2] if inputs > 2 else None
+    cdef _Call begin = None if start is None else _Call(start, args, kwargs)
+    cdef _Call advance = _Call(loop.advance, args, kwargs)
+    cdef _Call finish = None if end is None else _Call(end, (), {})
+    # A property's getter is called without the descriptor machinery in between.
+    cdef _Call done = _Call(cls.done.fget, (loop,), {}) if type(cls.done) is property else None
     cdef bint in_iteration = False
     cdef bint iterated = False
-    # A property's getter is called without the descriptor machinery in between.
-    if type(cls.done) is property:
-        done = cls.done.fget
     try:
         while True:
             in_iteration = False
-            if done(loop) if done is not None else loop.done:
+            if done is None:
+                if loop.done:
+                    return 0
+            elif done.make():
                 return 0
             in_iteration = True
-            if start is not None:
-                start(*args, **kwargs)
-            if inputs == 0:
-                advance()
-            elif inputs == 1:
-                advance(first)
-            elif inputs == 2:
-                advance(first, second)
-            elif inputs == 3:
-                advance(first, second, third)
-            else:
-                advance(*args, **kwargs)
-            if end is not None:
-                end()
+            if begin is not None:
+                begin.make()
+            advance.make()
+            if finish is not None:
+                finish.make()
             if not iterated:
                 iterated = True
                 loop.restarting = False
@@ -79,6 +81,37 @@ cdef int iterate(object loop, object cls, tuple args, dict kwargs, object base) 
         if not in_iteration:
             raise
     return 0
+
+
+cdef class _Call:
+    """A call that is made again and again: what to enter and what to hand over are worked out once.
+
+    Left to Cython, each call would take a bound method apart anew and look for the way in.
+    """
+
+    cdef tuple held
+    cdef vectorcallfunc enter
+    cdef PyObject *function
+    cdef PyObject **values
+    cdef size_t positional
+    cdef PyObject *names
+
+    def __init__(self, function, tuple args, dict kwargs):
+        if type(function) is MethodType:
+            args = (function.__self__, *args)
+            function = function.__func__
+        values, names = (*args, *kwargs.values()), tuple(kwargs)
+        self.held = (function, values, names)
+        self.enter = PyVectorcall_Function(function)
+        if self.enter is NULL:
+            self.enter = PyObject_Vectorcall
+        self.function = <PyObject*>function
+        self.values = (<PyTupleObject*>values).ob_item
+        self.positional = len(args)
+        self.names = <PyObject*>names if kwargs else NULL
+
+    cdef inline object make(self):
+        return self.enter(self.function, self.values, self.positional, self.names)
 
 
 cdef object unless_from(object placeholder, object method):
