@@ -5,17 +5,22 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable, Iterable
 from statistics import median
+from typing import TypeAlias
 
 from benchmarks.cores import CoreName, drive_batches, run_loop
 from benchmarks.timing import TimedBlocks, least, least_ratio
 from benchmarks.workloads import (
+    LARGEST_NORM,
+    WINDOW,
     Batch,
     Counting,
     HandWritten,
+    HandWrittenWindows,
     Loader,
     LoggingModule,
     NullBatch,
     NullModule,
+    ScheduledModule,
     TinyModule,
     bare_loop,
     elsewhere,
@@ -24,6 +29,9 @@ from benchmarks.workloads import (
 )
 from typedloops import Trainer
 from typedloops.protocols.trainer import Reduction
+
+TinyFit: TypeAlias = Callable[[TinyModule, TimedBlocks[Batch]], object]
+Rival: TypeAlias = Callable[[TinyModule], Callable[[Iterable[Batch]], object]]
 
 ROUNDS = 25
 ROUNDS_OF: dict[CoreName, int] = {"compiled": ROUNDS, "reference": 5}
@@ -85,6 +93,21 @@ def tiny_fit(callbacks: int = 0) -> float:
     return _tiny_ratio(lambda module, loader: Trainer(max_epochs=1, callbacks=elsewhere(callbacks)).fit(module, loader))
 
 
+def tiny_fit_of_windows() -> float:
+    """A step of a fit that accumulates, clips and steps a scheduler, against the hand-written loop that does."""
+
+    def fit(module: TinyModule, loader: TimedBlocks[Batch]) -> None:
+        trainer = Trainer(max_epochs=1, accumulate_grad_batches=WINDOW, gradient_clip_val=LARGEST_NORM)
+        trainer.fit(ScheduledModule(module.net), loader)
+
+    return _tiny_ratio(fit, HandWrittenWindows)
+
+
+def hand_written_windows_again() -> float:
+    """That hand-written loop against itself."""
+    return _tiny_ratio(lambda module, loader: HandWrittenWindows(module)(loader), HandWrittenWindows)
+
+
 def tiny_fit_logging(reduce: Reduction | None = None) -> float:
     """The same with three `log` calls, against the hand-written loop without any."""
 
@@ -95,14 +118,14 @@ def tiny_fit_logging(reduce: Reduction | None = None) -> float:
     return _tiny_ratio(fit)
 
 
-def _tiny_ratio(fit: Callable[[TinyModule, TimedBlocks[Batch]], object]) -> float:
+def _tiny_ratio(fit: TinyFit, rival: Rival = HandWritten) -> float:
     """The median over many modules: where its tensors happen to lie makes one faster than another."""
-    return median(_tiny_ratio_of_one_module(fit) for _ in range(FITS))
+    return median(_tiny_ratio_of_one_module(fit, rival) for _ in range(FITS))
 
 
-def _tiny_ratio_of_one_module(fit: Callable[[TinyModule, TimedBlocks[Batch]], object]) -> float:
+def _tiny_ratio_of_one_module(fit: TinyFit, rival: Rival) -> float:
     module = TinyModule()
-    loader = TimedBlocks(tiny_batches(TINY_BLOCK), TINY_BLOCKS, rival=HandWritten(module))
+    loader = TimedBlocks(tiny_batches(TINY_BLOCK), TINY_BLOCKS, rival=rival(module))
     fit(module, loader)
     return loader.ratio
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.fixture import Benchmark
-from benchmarks.workloads import HandWritten, Loader, LoggingModule, TinyModule, elsewhere, tiny_batches
+from benchmarks.workloads import (
+    LARGEST_NORM,
+    WINDOW,
+    HandWritten,
+    HandWrittenWindows,
+    Loader,
+    LoggingModule,
+    ScheduledModule,
+    TinyModule,
+    elsewhere,
+    tiny_batches,
+)
 from typedloops import Trainer
 
 N = 500
@@ -33,3 +44,12 @@ def test_fit_with_three_logged_means(benchmark: Benchmark) -> None:
     trainer = Trainer(max_epochs=1)
     result = benchmark(trainer.fit, LoggingModule(None, trainer, "mean"), Loader(tiny_batches(N)))
     assert {"first", "second", "third"} <= result.metrics.keys()
+
+
+def test_hand_written_windows(benchmark: Benchmark) -> None:
+    benchmark(HandWrittenWindows(TinyModule()), Loader(tiny_batches(N)))
+
+
+def test_fit_of_windows(benchmark: Benchmark) -> None:
+    trainer = Trainer(max_epochs=1, accumulate_grad_batches=WINDOW, gradient_clip_val=LARGEST_NORM)
+    assert benchmark(trainer.fit, ScheduledModule(), Loader(tiny_batches(N))).optimizer_steps == N // WINDOW

@@ -9,6 +9,7 @@ from typing import Generic, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import StepLR
 
 from typedloops import Callback, Loop, TrainerView
 from typedloops.protocols.trainer import Reduction
@@ -67,8 +68,8 @@ def bare_loop(step: Callable[[B, int], object], loader: Iterable[B]) -> None:
         step(batch, batch_idx)
 
 
-class TinyModule(nn.Module):
-    """A step that does little: `Linear(32, 2)`, cross-entropy, SGD.
+class TinyStep(nn.Module):
+    """A step that does little: `Linear(32, 2)` and cross-entropy.
 
     Args:
         net: The layer, to share it with another module.
@@ -81,6 +82,10 @@ class TinyModule(nn.Module):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         x, y = batch
         return nn.functional.cross_entropy(self.net(x), y)
+
+
+class TinyModule(TinyStep):
+    """The same with SGD."""
 
     def configure_optimizers(self) -> Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.01)
@@ -117,6 +122,38 @@ class HandWritten:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+
+
+WINDOW = 4
+LARGEST_NORM = 1.0
+
+
+class ScheduledModule(TinyStep):
+    """The same with SGD and a scheduler for each step, for a fit that accumulates and clips."""
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, object]]]:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.01)
+        return [optimizer], [{"scheduler": StepLR(optimizer, 1000), "interval": "step"}]
+
+
+class HandWrittenWindows:
+    """The loop that one writes to accumulate, clip and step a scheduler."""
+
+    def __init__(self, module: TinyModule) -> None:
+        self.module = module
+        self.optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
+        self.scheduler = StepLR(self.optimizer, 1000)
+
+    def __call__(self, loader: Iterable[Batch]) -> None:
+        module, optimizer, scheduler = self.module, self.optimizer, self.scheduler
+        for batch_idx, batch in enumerate(loader):
+            loss = module.training_step(batch, batch_idx)
+            (loss / WINDOW).backward()
+            if (batch_idx + 1) % WINDOW == 0:
+                nn.utils.clip_grad_norm_(module.parameters(), LARGEST_NORM)
+                optimizer.step()
+                scheduler.step()
+                optimizer.zero_grad()
 
 
 def tiny_batches(count: int) -> list[Batch]:
