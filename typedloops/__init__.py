@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from typedloops.loops.fit.stopping import StopReason as StopReason
     from typedloops.loops.prediction import PredictionEpochLoop as PredictionEpochLoop
     from typedloops.loops.prediction import PredictionLoop as PredictionLoop
+    from typedloops.loops.run.durations import Duration as Duration
+    from typedloops.loops.run.durations import Unit as Unit
     from typedloops.protocols import LoopProtocol as LoopProtocol
     from typedloops.protocols import Stage as Stage
     from typedloops.protocols import TrainerView as TrainerView
@@ -97,6 +99,7 @@ else:
         ),
         "loops.prediction": ("PredictionEpochLoop", "PredictionLoop"),
         "loops.fit.stopping": ("StopReason",),
+        "loops.run.durations": ("Duration", "Unit"),
         "protocols": ("LoopProtocol", "Stage", "TrainerView", "TrainingModule"),
         "trainer": ("Trainer",),
     }

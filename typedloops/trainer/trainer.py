@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, cast
 
 from torch import Tensor, nn
@@ -17,8 +16,10 @@ from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
 from typedloops.loops.fit import FitLoop
 from typedloops.loops.prediction import PredictionLoop
-from typedloops.loops.run.config import BatchLimit, RunConfig, Weigh
+from typedloops.loops.run.cadence import Interval
+from typedloops.loops.run.config import BatchCount, RunConfig, Weigh
 from typedloops.loops.run.context import RunContext, open_run
+from typedloops.loops.run.durations import Count, Time, Unit, counted
 from typedloops.loops.run.listeners import checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
 from typedloops.protocols.hooks import CallbackProtocol
@@ -80,6 +81,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
 
     An entry point takes what the `run` of its loop takes and returns what that returns.
     A loop that has a value of its own for a setting uses that instead of the trainer's.
+    What counts something may also be given with its unit: `max_epochs="10ep"`,
+    `max_steps="500st"`, `limit_val_batches="20ba"`, or a `Duration`.
 
     Args:
         max_epochs: Stop a fit after so many epochs; -1 is no limit; None is 1000, or no limit
@@ -94,7 +97,11 @@ class Trainer(Generic[FL, VL, TL, PL]):
         limit_val_batches: Batches of each validation loader, likewise.
         limit_test_batches: Batches of each test loader, likewise.
         limit_predict_batches: Batches of each prediction loader, likewise.
-        check_val_every_n_epoch: Validate after every n-th epoch of a fit.
+        check_val_every_n_epoch: Validate in every n-th epoch of a fit; None counts
+            `val_check_interval` across epochs.
+        val_check_interval: Validate after so many batches (an int), such a share of the epoch (a
+            float; 1.0 is at its end), so many epochs (`"2ep"`), or so much time (a `timedelta`,
+            `"DD:HH:MM:SS"`).
         accumulate_grad_batches: Add up the gradients of so many batches for each optimizer step,
             or of so many from certain epochs on (`{0: 1, 5: 4}`); the last window of an epoch may
             be shorter.  The reported loss is that of the batch.
@@ -123,17 +130,18 @@ class Trainer(Generic[FL, VL, TL, PL]):
     def __init__(
         self,
         *,
-        max_epochs: int | None = None,
-        max_steps: int = -1,
-        max_time: timedelta | str | None = None,
-        min_epochs: int = 0,
-        min_steps: int = 0,
-        limit_train_batches: BatchLimit = 1.0,
-        limit_val_batches: BatchLimit = 1.0,
-        limit_test_batches: BatchLimit = 1.0,
-        limit_predict_batches: BatchLimit = 1.0,
-        check_val_every_n_epoch: int = 1,
-        accumulate_grad_batches: int | Mapping[int, int] = 1,
+        max_epochs: Count | None = None,
+        max_steps: Count = -1,
+        max_time: Time | None = None,
+        min_epochs: Count = 0,
+        min_steps: Count = 0,
+        limit_train_batches: BatchCount = 1.0,
+        limit_val_batches: BatchCount = 1.0,
+        limit_test_batches: BatchCount = 1.0,
+        limit_predict_batches: BatchCount = 1.0,
+        check_val_every_n_epoch: Count | None = 1,
+        val_check_interval: Interval = 1.0,
+        accumulate_grad_batches: Count | Mapping[int, int] = 1,
         accumulation_weight: Weigh | None = None,
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: ClipAlgorithm = "norm",
@@ -148,17 +156,18 @@ class Trainer(Generic[FL, VL, TL, PL]):
         predict_loop: PL | None = None,
     ) -> None:
         self.config: RunConfig = RunConfig(
-            max_epochs=max_epochs,
-            max_steps=max_steps,
+            max_epochs=counted("max_epochs", max_epochs, Unit.EPOCHS),
+            max_steps=counted("max_steps", max_steps, Unit.STEPS),
             max_time=max_time,
-            min_epochs=min_epochs,
-            min_steps=min_steps,
-            limit_train_batches=limit_train_batches,
-            limit_val_batches=limit_val_batches,
-            limit_test_batches=limit_test_batches,
-            limit_predict_batches=limit_predict_batches,
-            check_val_every_n_epoch=check_val_every_n_epoch,
-            accumulate_grad_batches=accumulate_grad_batches,
+            min_epochs=counted("min_epochs", min_epochs, Unit.EPOCHS),
+            min_steps=counted("min_steps", min_steps, Unit.STEPS),
+            limit_train_batches=counted("limit_train_batches", limit_train_batches, Unit.BATCHES),
+            limit_val_batches=counted("limit_val_batches", limit_val_batches, Unit.BATCHES),
+            limit_test_batches=counted("limit_test_batches", limit_test_batches, Unit.BATCHES),
+            limit_predict_batches=counted("limit_predict_batches", limit_predict_batches, Unit.BATCHES),
+            check_val_every_n_epoch=counted("check_val_every_n_epoch", check_val_every_n_epoch, Unit.EPOCHS),
+            val_check_interval=val_check_interval,
+            accumulate_grad_batches=counted("accumulate_grad_batches", accumulate_grad_batches, Unit.BATCHES),
             accumulation_weight=accumulation_weight,
             gradient_clip_val=gradient_clip_val,
             gradient_clip_algorithm=gradient_clip_algorithm,

@@ -15,7 +15,7 @@ from typedloops import Callback, FitLoop, TrainerView
 from typedloops.errors import ConfigurationError
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
 from typedloops.loops.run import stop_request
-from typedloops.loops.run.config import seconds_of
+from typedloops.loops.run.durations import seconds_of
 
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer
@@ -139,6 +139,14 @@ def test_what_can_never_work(case: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         Trainer(**settings)
     assert str(refused.value).startswith(message)
+
+
+def test_a_minimum_above_the_limit_of_the_loop() -> None:
+    for name, loop in (("epochs", FitLoop(max_epochs=2)), ("steps", FitLoop(max_steps=2))):
+        with pytest.raises(
+            ConfigurationError, match=rf"^min_{name}: 3 is more than max_{name}, 2\. Lower it, or raise"
+        ):
+            Trainer(fit_loop=loop, **{f"min_{name}": 3}).fit(Classifier(), batches(1))
 
 
 def test_limits_come_from_the_loop_and_the_trainer() -> None:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from tests.typing.good.models import Batch, Classifier, batches
-from typedloops import FitLoop, Loop, PredictionLoop, StopReason, Trainer, ValidationLoop
+from typedloops import Duration, FitLoop, Loop, PredictionLoop, StopReason, Trainer, ValidationLoop
 
 data, model, trainer = batches(), Classifier(), Trainer(max_epochs=1)
 
@@ -37,9 +38,15 @@ trainer.predict(model, data, return_predictions=True)  # type: ignore[call-overl
 
 # Arguments of the trainer.
 Trainer(max_epoch=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-Trainer(max_epochs="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(max_epochs=[1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(max_epochs=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-Trainer(limit_val_batches="all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(limit_val_batches=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(max_epochs=timedelta(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(max_time=10)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(val_check_interval=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Duration(10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Duration(10, "ep")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Duration.epochs("10")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(callbacks=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(loggers=[print])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 Trainer(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -80,5 +87,5 @@ reason: StopReason = trainer.fit_loop.stop_reason  # type: ignore[assignment]  #
 trainer.metrics["loss"] = 1.0  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
 trainer.log("loss", "high")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 trainer.log("loss", 1.0, reduce="median")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-FitLoop(max_epochs="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-ValidationLoop(limit_batches="all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+FitLoop(max_epochs=2.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ValidationLoop(limit_batches=object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

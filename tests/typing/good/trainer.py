@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Literal, assert_type
 
 import torch
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 
 from tests.typing.good.models import Batch, Classifier, batches, loader
 from typedloops import (
+    Duration,
     EvaluationResult,
     FitLoop,
     FitResult,
@@ -21,6 +23,7 @@ from typedloops import (
     TestLoop,
     Trainer,
     TrainerView,
+    Unit,
     ValidationLoop,
 )
 
@@ -51,6 +54,15 @@ assert_type(trainer.validate(model, [loader(), loader()]), EvaluationResult)
 assert_type(trainer.test(model, dataloaders=data), EvaluationResult)
 assert_type(trainer.test(model, (loader(), loader())), EvaluationResult)
 assert_type(trainer.predict(model, data), list[Tensor])
+
+assert_type(Duration.epochs(3), Duration)
+assert_type(Duration.parse("3ep"), Duration | None)
+assert_type(Duration.batches(3).unit, Unit)
+Trainer(max_epochs="10ep", min_steps=Duration.steps(3), max_time=timedelta(hours=1), limit_val_batches="5ba")
+Trainer(val_check_interval="2ep", accumulate_grad_batches=Duration.batches(4))
+Trainer(val_check_interval=timedelta(minutes=5), check_val_every_n_epoch=None, limit_train_batches=0.5)
+assert_type(FitLoop(max_epochs="3ep").max_epochs, int | None)
+assert_type(ValidationLoop(Duration.batches(3)), ValidationLoop)
 
 view: TrainerView = trainer
 assert_type(view.stage, Stage | None)

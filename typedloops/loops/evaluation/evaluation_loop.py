@@ -11,7 +11,7 @@ from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation.epoch_loop import EvaluationEpochLoop
 from typedloops.loops.evaluation.result import EvaluationResult, LoaderResult
-from typedloops.loops.run.config import BatchLimit
+from typedloops.loops.run.config import BatchCount
 from typedloops.loops.run.kind import TEST, VALIDATION
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
@@ -50,7 +50,7 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
     epoch_loop: Slot[EvaluationEpochLoop[B]] = Slot()
 
     def __init__(
-        self, limit_batches: BatchLimit | None = None, *, epoch_loop: EvaluationEpochLoop[B] | None = None
+        self, limit_batches: BatchCount | None = None, *, epoch_loop: EvaluationEpochLoop[B] | None = None
     ) -> None:
         super().__init__(limit_batches)
         self.epoch_loop = EvaluationEpochLoop(self.kind) if epoch_loop is None else epoch_loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from time import monotonic
 from typing import ClassVar, Generic, cast
 
 from typing_extensions import Never, TypeVar
@@ -15,9 +16,11 @@ from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation import ValidationLoop
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.step_loop import bind
-from typedloops.loops.run.config import BatchLimit, check_limit
+from typedloops.loops.fit.validations import Validations
+from typedloops.loops.run.config import BatchCount, BatchLimit, check_limit
+from typedloops.loops.run.durations import Unit, counted
 from typedloops.loops.run.metrics import MetricStore
-from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents
+from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents, BatchSource
 from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import ValidationModule
 
@@ -42,7 +45,7 @@ class EpochResult(Generic[S]):
 
 
 class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], EpochResult[S]], Generic[M, B, S]):
-    """Trains on the batches of one epoch, then validates.
+    """Trains on the batches of one epoch, and validates at its end or within.
 
     ```
     advance:
@@ -52,8 +55,9 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         output = batch_loop.run(model, batch, batch_idx)
         schedulers with the interval `step`, if an optimizer has stepped
         C/M.on_train_batch_end(output, batch, batch_idx)
+        val_loop.run(model, val_dataloaders)              # where `val_check_interval` is within the epoch
     on_run_end:
-        val_loop.run(model, val_dataloaders)              # if there are any, every n-th epoch
+        val_loop.run(model, val_dataloaders)              # where it is the end of every n-th epoch
     ```
 
     Args:
@@ -64,22 +68,25 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     Its output says why it ended, how many batches it had, and what the last one gave.
     """
 
-    transient_fields: ClassVar[tuple[str, ...]] = ("_validation",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_validation", "_validations")
     batch_loop: Slot[TrainingBatchLoop[M, B, S]] = Slot()
     val_loop: Slot[ValidationLoop] = Slot()
+
+    _validations: Validations | None = None
 
     def __init__(
         self,
         batch_loop: TrainingBatchLoop[M, B, S],
         val_loop: ValidationLoop | None = None,
         *,
-        limit_batches: BatchLimit | None = None,
+        limit_batches: BatchCount | None = None,
     ) -> None:
         super().__init__()
-        check_limit(f"{type(self).__name__}.limit_batches", limit_batches)
+        limit: BatchLimit | None = counted(f"{type(self).__name__}.limit_batches", limit_batches, Unit.BATCHES)
+        check_limit(f"{type(self).__name__}.limit_batches", limit)
         self.batch_loop = batch_loop
         self.val_loop = ValidationLoop() if val_loop is None else val_loop
-        self.limit_batches = limit_batches
+        self.limit_batches = limit
 
     @typed_connect
     def connect(
@@ -98,6 +105,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         optimization = context.optimization
         self._validation = (model, val_dataloaders)
         source = self.open("train dataloader", train_dataloaders, self.limit)
+        self._validations = self._validations_of(source, val_dataloaders)
         self.drive(
             source,
             bind(self.batch_loop, model),
@@ -112,6 +120,32 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
                 after=context.hook("on_train_batch_end").listeners,
             ),
         )
+
+    def _validations_of(self, source: BatchSource[B], val_dataloaders: Loaders[object] | None) -> Validations | None:
+        """When to validate within this epoch; None is not."""
+        context, cadence = self.context, self.config.cadence
+        if cadence.at_end or not self.can_validate(val_dataloaders):
+            return None
+        every = cadence.every(source.batches)
+        return Validations(context, cadence, every, self.batch_progress) if cadence.includes(context.epoch) else None
+
+    def advance(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
+        super().advance(model, train_dataloaders, val_dataloaders)
+        if self._validations is not None and self._validations.due:
+            self._validate()
+
+    def advance_all(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
+        validations = self._validations
+        if validations is None:
+            super().advance_all(model, train_dataloaders, val_dataloaders)
+            return
+        while not self.done:
+            completed = self.batch_progress.current.completed
+            self._run_driver(1 if self.restarting else validations.batches_to_go)
+            if self.batch_progress.current.completed > completed:
+                self.restarting = False
+                if validations.due:
+                    self._validate()
 
     def _after_step(self) -> Callable[[], None] | None:
         """What is called after each step: schedulers, and a look at whether to stop where that can come of a step."""
@@ -135,11 +169,15 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         # The driver only knows that the outputs are those of the step that it was given.
         last_output = cast("S | None", self.driver.last_output)
         result = EpochResult(self.driver.status, self.batch_progress.current.completed, last_output)
-        model, val_dataloaders = self._validation
-        if self._validates(val_dataloaders):
-            # That the module can be validated was checked when the run began.
-            self.val_loop.run(cast("ValidationModule[Never]", model), cast("Loaders[Never]", val_dataloaders))
+        if self._validates_at_end():
+            self._validate()
         return result
+
+    def _validate(self) -> None:
+        model, val_dataloaders = self._validation
+        # That the module can be validated was checked when the run began.
+        self.val_loop.run(cast("ValidationModule[Never]", model), cast("Loaders[Never]", val_dataloaders))
+        self.context.validated_at = monotonic()
 
     def can_validate(self, val_dataloaders: Loaders[object] | None) -> bool:
         """Whether these loaders, if any, leave something to validate on."""
@@ -152,13 +190,14 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         if val_dataloaders is not None and isinstance(val_loop, ValidationLoop):
             val_loop.loaders(val_dataloaders)
 
-    def _validates(self, val_dataloaders: Loaders[object] | None) -> bool:
-        due = (self.context.epoch + 1) % self.config.check_val_every_n_epoch == 0
-        return due and self.can_validate(val_dataloaders)
+    def _validates_at_end(self) -> bool:
+        cadence = self.config.cadence
+        return cadence.at_end and cadence.includes(self.context.epoch) and self.can_validate(self._validation[1])
 
     def teardown(self) -> None:
         super().teardown()
         vars(self).pop("_validation", None)
+        self._validations = None
 
 
 def take_training_scalars(metrics: MetricStore, output: object) -> None:

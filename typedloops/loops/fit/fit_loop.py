@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from time import monotonic
 from typing import ClassVar, Generic, TypeAlias, cast, overload
 
 from typing_extensions import TypeVar
@@ -21,8 +22,9 @@ from typedloops.loops.fit.optimizer_loop import OptimizerLoop
 from typedloops.loops.fit.restart import reset_progress
 from typedloops.loops.fit.result import FitResult, detached
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
-from typedloops.loops.run.config import RunConfig, check_count, epochs_of, seconds_of
+from typedloops.loops.run.config import RunConfig, check_count, check_minimum, epochs_of
 from typedloops.loops.run.context import InRun, find_context, open_run
+from typedloops.loops.run.durations import Count, Unit, counted, seconds_of
 from typedloops.loops.run.modes import training
 from typedloops.loops.run.optimization import Optimization
 from typedloops.protocols.anything import Anything
@@ -88,13 +90,13 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     _idle_epochs = 0
 
     def __init__(
-        self, epoch_loop: TrainingEpochLoop[M, B, S], *, max_epochs: int | None = None, max_steps: int | None = None
+        self, epoch_loop: TrainingEpochLoop[M, B, S], *, max_epochs: Count | None = None, max_steps: Count | None = None
     ) -> None:
-        check_count(f"{type(self).__name__}.max_epochs", max_epochs)
-        check_count(f"{type(self).__name__}.max_steps", max_steps)
         self.epoch_loop = epoch_loop
-        self.max_epochs = max_epochs
-        self.max_steps = max_steps
+        self.max_epochs: int | None = counted(f"{type(self).__name__}.max_epochs", max_epochs, Unit.EPOCHS)
+        self.max_steps: int | None = counted(f"{type(self).__name__}.max_steps", max_steps, Unit.STEPS)
+        check_count(f"{type(self).__name__}.max_epochs", self.max_epochs)
+        check_count(f"{type(self).__name__}.max_steps", self.max_steps)
         self.epoch_progress: Progress[Processed] = Progress()
         self.step_progress: Progress[ReadyCompleted] = Progress(ReadyCompleted(), ReadyCompleted())
         self._last_output: S | None = None
@@ -147,7 +149,10 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     def on_run_start(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
         context = self.context
         context.metrics.clear()
-        context.max_epochs = self.limits.max_epochs
+        limits = self.limits
+        check_minimum("epochs", limits.min_epochs, limits.max_epochs)
+        check_minimum("steps", limits.min_steps, limits.max_steps)
+        context.max_epochs = limits.max_epochs
         context.epoch = self.epoch_progress.total.completed
         self._last_output = None
         self.epoch_loop.check_validation(val_dataloaders)
@@ -172,12 +177,13 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             rates,
             bool(automatic),
             self.step_progress,
-            self.limits.max_steps,
+            limits.max_steps,
             own_scheduler_step=context.listeners.of_module("lr_scheduler_step"),
         )
         context.optimization.start_counting()
         context.hook("on_fit_start")()
         context.hook("on_train_start")()
+        context.validated_at = monotonic()
 
     def advance(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
         context = self.context
@@ -296,8 +302,8 @@ class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
 
     def __init__(
         self,
-        max_epochs: int | None = None,
-        max_steps: int | None = None,
+        max_epochs: Count | None = None,
+        max_steps: Count | None = None,
         *,
         epoch_loop: TrainingEpochLoop[AnyModule, Anything, Anything] | None = None,
     ) -> None:

@@ -26,6 +26,7 @@ from typedloops.loops.fit.progress import OptimizationProgress
 from typedloops.loops.fit.step_loop import StepLoop, keeps_contract
 from typedloops.loops.run.config import Weigh, check_clipping, check_schedule
 from typedloops.loops.run.context import RunContext
+from typedloops.loops.run.durations import Count, Unit, counted
 from typedloops.protocols.module import StepOutput, TrainingModule
 from typedloops.protocols.trainer import ClipAlgorithm
 
@@ -84,15 +85,17 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
     def __init__(
         self,
         *,
-        accumulate_grad_batches: int | Mapping[int, int] | None = None,
+        accumulate_grad_batches: Count | Mapping[int, int] | None = None,
         accumulation_weight: Weigh | None = None,
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: ClipAlgorithm | None = None,
     ) -> None:
-        if accumulate_grad_batches is not None:
-            check_schedule(f"{type(self).__name__}.accumulate_grad_batches", accumulate_grad_batches)
+        where = f"{type(self).__name__}.accumulate_grad_batches"
+        schedule: int | Mapping[int, int] | None = counted(where, accumulate_grad_batches, Unit.BATCHES)
+        if schedule is not None:
+            check_schedule(where, schedule)
         check_clipping(gradient_clip_val, gradient_clip_algorithm or "norm")
-        self.accumulate_grad_batches = accumulate_grad_batches
+        self.accumulate_grad_batches = schedule
         self.accumulation_weight = accumulation_weight
         self.gradient_clip_val = gradient_clip_val
         self.gradient_clip_algorithm: ClipAlgorithm | None = gradient_clip_algorithm

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.prediction.epoch_loop import PredictionEpochLoop
-from typedloops.loops.run.config import BatchLimit
+from typedloops.loops.run.config import BatchCount
 from typedloops.loops.run.kind import PREDICTION
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
@@ -51,7 +51,7 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], list[Anythin
     epoch_loop: Slot[PredictionEpochLoop[object]] = Slot()
 
     def __init__(
-        self, limit_batches: BatchLimit | None = None, *, epoch_loop: PredictionEpochLoop[object] | None = None
+        self, limit_batches: BatchCount | None = None, *, epoch_loop: PredictionEpochLoop[object] | None = None
     ) -> None:
         super().__init__(limit_batches)
         self.epoch_loop = PredictionEpochLoop() if epoch_loop is None else epoch_loop

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import timedelta
 from typing import TypeAlias, cast, get_args
 
 from torch import Tensor
 
 from typedloops._core.counting import LARGEST_COUNT
 from typedloops.errors import ConfigurationError
+from typedloops.loops.run.cadence import Cadence, Interval, cadence_of
+from typedloops.loops.run.durations import Duration, Time, seconds_of
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.trainer import ClipAlgorithm
 
 BatchLimit: TypeAlias = int | float
 """How many batches at most: an int counts them, a float from 0.0 to 1.0 is a share of the loader."""
+
+BatchCount: TypeAlias = BatchLimit | str | Duration
+"""Such a limit as it may be given: `5`, `"5ba"`, `Duration.batches(5)`, `0.5`."""
 
 Weigh: TypeAlias = Callable[[Anything], Tensor | float]
 """How much a batch counts: its items or tokens, say."""
@@ -39,7 +42,9 @@ class RunConfig:
         limit_val_batches: Batches of each validation loader.
         limit_test_batches: Batches of each test loader.
         limit_predict_batches: Batches of each prediction loader.
-        check_val_every_n_epoch: Validate after every n-th epoch.
+        check_val_every_n_epoch: Validate in every n-th epoch; None counts `val_check_interval` across epochs.
+        val_check_interval: Validate after so many batches (int), such a share of the epoch (float; 1.0 is its end),
+            so many epochs (`"2ep"`), or so much time (`timedelta`, `"DD:HH:MM:SS"`).
         accumulate_grad_batches: How many batches there are to an optimizer step, or from which epoch on how many.
         accumulation_weight: How much a batch counts among those of a step; None is all the same.
         gradient_clip_val: The largest size of gradients, or None.
@@ -54,14 +59,15 @@ class RunConfig:
 
     max_epochs: int | None = None
     max_steps: int = -1
-    max_time: timedelta | str | None = None
+    max_time: Time | None = None
     min_epochs: int = 0
     min_steps: int = 0
     limit_train_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
     limit_val_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
     limit_test_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
     limit_predict_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
-    check_val_every_n_epoch: int = 1
+    check_val_every_n_epoch: int | None = 1
+    val_check_interval: Interval = 1.0
     inference_mode: bool = True
     accumulate_grad_batches: int | Mapping[int, int] = 1
     accumulation_weight: Weigh | None = None
@@ -81,17 +87,24 @@ class RunConfig:
         seconds_of(self.max_time)
         if not isinstance(self.fast_dev_run, bool) and check_int("fast_dev_run", self.fast_dev_run) < 0:
             raise ConfigurationError("fast_dev_run", f"{self.fast_dev_run} is negative", "Give a number of batches.")
-        if check_int("check_val_every_n_epoch", self.check_val_every_n_epoch) < 1:
+        every = self.check_val_every_n_epoch
+        if every is not None and check_int("check_val_every_n_epoch", every) < 1:
             raise ConfigurationError(
                 "check_val_every_n_epoch",
                 f"{self.check_val_every_n_epoch} epochs never come round",
                 "Give 1 or more; limit_val_batches=0 switches validation off.",
             )
+        cadence_of(self.val_check_interval, every)
         check_schedule("accumulate_grad_batches", self.accumulate_grad_batches)
         check_clipping(self.gradient_clip_val, self.gradient_clip_algorithm)
         for setting in fields(self):
             if setting.metadata.get("check") == "limit":
                 check_limit(setting.name, getattr(self, setting.name))
+
+    @property
+    def cadence(self) -> Cadence:
+        """When to validate."""
+        return cadence_of(self.val_check_interval, self.check_val_every_n_epoch)
 
     def rehearsal(self) -> RunConfig:
         """These settings cut down to `fast_dev_run` batches of everything, in one epoch; themselves without it."""
@@ -109,6 +122,7 @@ class RunConfig:
             limit_test_batches=batches,
             limit_predict_batches=batches,
             check_val_every_n_epoch=1,
+            val_check_interval=1.0,
         )
 
 
@@ -179,26 +193,7 @@ def check_minimum(what: str, minimum: int, maximum: int | None) -> None:
         )
 
 
-def seconds_of(max_time: object) -> float | None:
-    """How many seconds a duration has; None is no limit.
-
-    Raises:
-        ConfigurationError: It is none, or none that ends.
-    """
-    if max_time is None:
-        return None
-    remedy = "Give a timedelta, or a string as in '00:12:30:00', which is 12 hours and a half."
-    if isinstance(max_time, str) and re.fullmatch(r"\d+:\d+:\d+:\d+", max_time):
-        days, hours, minutes, seconds = map(int, max_time.split(":"))
-        max_time = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-    if not isinstance(max_time, timedelta):
-        raise ConfigurationError("max_time", f"{max_time!r} is no duration", remedy)
-    if max_time <= timedelta(0):
-        raise ConfigurationError("max_time", f"{max_time} is no time at all", remedy)
-    return max_time.total_seconds()
-
-
-def epochs_of(max_epochs: int | None, max_steps: int, max_time: timedelta | str | None = None) -> int | None:
+def epochs_of(max_epochs: int | None, max_steps: int, max_time: Time | None = None) -> int | None:
     """How many epochs at most, once it is known what else limits the run."""
     if max_epochs is None:
         return EPOCHS_WITHOUT_LIMITS if max_steps == -1 and max_time is None else None

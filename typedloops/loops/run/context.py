@@ -57,6 +57,7 @@ class RunContext:
         self.optimization: Optimization = Optimization()
         self.epoch = 0
         self.max_epochs: int | None = None
+        self.validated_at = 0.0
         self.num_batches: int | None = None
         self.batch_progress: BatchProgress | None = None
         self.fitting = False

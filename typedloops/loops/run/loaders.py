@@ -14,12 +14,10 @@ from typing_extensions import TypeVar
 from typedloops._core.escape import escaped_from
 from typedloops.errors import ConfigurationError, LoaderError
 from typedloops.loops.run.config import BatchLimit
+from typedloops.loops.run.durations import share_of
 from typedloops.protocols.data import Loaders
 
 B = TypeVar("B")
-
-ROUNDING = 1e-9
-"""0.29 of 100 batches are 29, which the product of the two floats just misses."""
 
 FETCH = "torch.utils.data._utils.fetch"
 
@@ -117,7 +115,7 @@ def resolve_limit(where: str, limit: BatchLimit, length: int | None) -> int | No
         raise ConfigurationError(
             where, f"a share of {limit} cannot be taken of a loader without a length", "Give an int, or 1.0 for all."
         )
-    batches = math.floor(length * limit + ROUNDING)
+    batches = share_of(length, limit)
     if batches == 0:
         raise ConfigurationError(
             where,

@@ -9,8 +9,9 @@ from typing import ClassVar, Generic
 from typing_extensions import TypeVar
 
 from typedloops._core import DataLoaderProgress
-from typedloops.loops.run.config import BatchLimit, check_limit
+from typedloops.loops.run.config import BatchCount, BatchLimit, check_limit
 from typedloops.loops.run.context import InRun, open_run
+from typedloops.loops.run.durations import Unit, counted
 from typedloops.loops.run.kind import LoadersKind
 from typedloops.loops.run.loaders import as_loaders, length_of, resolve_limit
 from typedloops.loops.run.metrics import MetricStore
@@ -43,9 +44,10 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
     _loaders: Sequence[Iterable[B]] = ()
     _results: list[T]
 
-    def __init__(self, limit_batches: BatchLimit | None = None) -> None:
-        check_limit(f"{type(self).__name__}.limit_batches", limit_batches)
-        self.limit_batches = limit_batches
+    def __init__(self, limit_batches: BatchCount | None = None) -> None:
+        limit: BatchLimit | None = counted(f"{type(self).__name__}.limit_batches", limit_batches, Unit.BATCHES)
+        check_limit(f"{type(self).__name__}.limit_batches", limit)
+        self.limit_batches = limit
         self.dataloader_progress: DataLoaderProgress = DataLoaderProgress()
 
     @property
