@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typedloops.callbacks import Callback as Callback
     from typedloops.callbacks import ModuleHooks as ModuleHooks
     from typedloops.data import BatchLoader as BatchLoader
+    from typedloops.data import CombinedLoader as CombinedLoader
     from typedloops.loops.base import Loop as Loop
     from typedloops.loops.base import Slot as Slot
     from typedloops.loops.base import SlotList as SlotList
@@ -74,7 +75,7 @@ else:
             "Started",
         ),
         "callbacks": ("Callback", "ModuleHooks"),
-        "data": ("BatchLoader",),
+        "data": ("BatchLoader", "CombinedLoader"),
         "loops.base": ("Loop", "Slot", "SlotList", "typed_connect"),
         "loops.evaluation": (
             "EvaluationEpochLoop",

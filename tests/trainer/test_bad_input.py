@@ -229,7 +229,7 @@ CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
     "a mapping of loaders": (
         fit(Classifier(), {"a": batches(1)}),
         LoaderError,
-        ("train dataloader", "it is a dict of loaders, and one is taken", "itertools.chain"),
+        ("train dataloader", "it is a dict of loaders, and one is taken", "CombinedLoader makes one of several"),
     ),
     "a list of loaders": (
         fit(Classifier(), [DataLoader(DATASET), DataLoader(DATASET)]),

@@ -23,5 +23,13 @@ class SizedLoader(Protocol[B_co]):
     def __len__(self) -> int: ...
 
 
+@runtime_checkable
+class MadeOfLoaders(Protocol):
+    """A loader that is made of others, which are told of the epoch as well."""
+
+    @property
+    def child_loaders(self) -> Sequence[Iterable[object]]: ...
+
+
 Loaders: TypeAlias = Iterable[B] | Sequence[Iterable[B]]
 """One loader, or a list or tuple of several."""

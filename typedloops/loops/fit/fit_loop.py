@@ -25,6 +25,7 @@ from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, st
 from typedloops.loops.run.config import RunConfig, check_count, check_minimum, epochs_of
 from typedloops.loops.run.context import InRun, find_context, open_run
 from typedloops.loops.run.durations import Count, Unit, counted, seconds_of
+from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.modes import training
 from typedloops.loops.run.optimization import Optimization
 from typedloops.protocols.anything import Anything
@@ -189,6 +190,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         context = self.context
         context.epoch = self.epoch_progress.total.completed
         self.epoch_progress.increment_ready()
+        tell_epoch(train_dataloaders, context.epoch)
         context.hook("on_train_epoch_start")()
         self.epoch_progress.increment_started()
         epoch = self.epoch_loop.run(model, train_dataloaders, val_dataloaders)

@@ -60,6 +60,23 @@ def iterate(where: str, loader: Iterable[B]) -> Iterator[B]:
     Raises:
         LoaderError: It is not iterable.
     """
+    check_loader(where, loader)
+    kind = type(cast("object", loader)).__name__
+    if isinstance(loader, Mapping) or (isinstance(loader, (list, tuple)) and loader and _is_loader(loader[0])):
+        raise LoaderError(
+            where,
+            f"it is a {kind} of loaders, and one is taken",
+            "Give one loader: CombinedLoader makes one of several.",
+        )
+    return iter(loader)
+
+
+def check_loader(where: str, loader: object) -> None:
+    """Raise unless `loader` can give batches.
+
+    Raises:
+        LoaderError: It is not iterable, or gives samples.
+    """
     kind = type(loader).__name__
     if not _can_be_iterated(loader):
         raise LoaderError(
@@ -73,13 +90,6 @@ def iterate(where: str, loader: Iterable[B]) -> Iterator[B]:
             f"a {kind} is a dataset: it gives samples, not batches",
             "Put it into a loader: BatchLoader(dataset, batch_size=...), or batch_size=None if its items are batches.",
         )
-    if isinstance(loader, Mapping) or (isinstance(loader, (list, tuple)) and loader and _is_loader(loader[0])):
-        raise LoaderError(
-            where,
-            f"it is a {kind} of loaders, and one is taken",
-            "Give one loader; itertools.chain makes one of many.",
-        )
-    return iter(loader)
 
 
 def _is_dataset(thing: object) -> bool:

@@ -12,12 +12,14 @@ from typedloops._core import DataLoaderProgress
 from typedloops.loops.run.config import BatchCount, BatchLimit, check_limit
 from typedloops.loops.run.context import InRun, open_run
 from typedloops.loops.run.durations import Unit, counted
+from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.kind import LoadersKind
 from typedloops.loops.run.loaders import as_loaders, length_of, resolve_limit
 from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.modes import evaluating
 from typedloops.loops.run.position import LoaderPosition
 from typedloops.protocols.data import Loaders
+from typedloops.protocols.trainer import Stage
 
 M = TypeVar("M")
 B = TypeVar("B")
@@ -80,8 +82,15 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
         self._loaders = self.loaders(dataloaders)
         self.given_several = not any(loader is dataloaders for loader in self._loaders)
         self._results = []
+        self._tell_epoch()
         self.context.hook(f"on_{self.kind.name}_start")()
         self.context.hook(f"on_{self.kind.name}_epoch_start")()
+
+    def _tell_epoch(self) -> None:
+        """Within a fit the loaders are told which epoch it is."""
+        if self.context.stage is Stage.FIT and self.limit:
+            for loader in self._loaders:
+                tell_epoch(loader, self.context.epoch)
 
     def advance(self, model: M, dataloaders: Loaders[B]) -> None:
         index = self.dataloader_progress.current.completed

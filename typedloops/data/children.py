@@ -1,0 +1,111 @@
+"""Several loaders gone through at a time: what each mode of a `CombinedLoader` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import TypeAlias
+
+from typedloops._core.batch_errors import none_batch
+from typedloops.loops.run.loaders import check_end, check_ran, iterate, length_of
+
+
+class End(Enum):
+    """In the place of a batch: there is none any more."""
+
+    END = 0
+
+
+END = End.END
+
+Round: TypeAlias = "list[object]"
+"""A batch of each child, in their order."""
+
+
+class Child:
+    """One of several loaders as it is gone through, once or again and again.
+
+    Args:
+        name: What to call it in an error.
+        loader: Where its batches come from; iterated when the first is taken.
+    """
+
+    def __init__(self, name: str, loader: Iterable[object]) -> None:
+        self.name = name
+        self.loader = loader
+        self.finished: bool = False
+        self._batches: Iterator[object] | None = None
+        self._taken = 0
+
+    def take(self) -> object:
+        """The next batch, or `END`; after an end the loader is iterated anew.
+
+        Raises:
+            LoaderError: It has none at all, or one that is None.
+        """
+        if self._batches is None:
+            self._batches, self._taken = iterate(self.name, self.loader), 0
+        try:
+            batch = next(self._batches)
+        except StopIteration as stop:
+            check_end(stop)
+            self._batches, self.finished = None, True
+            check_ran(self.name, self.loader, batches=self._taken, length=length_of(self.loader), exhausted=True)
+            return END
+        if batch is None:
+            raise none_batch(self.name, self._taken)
+        self._taken += 1
+        return batch
+
+    def take_round(self) -> object:
+        """The next batch, if need be the first one again."""
+        batch = self.take()
+        return self.take() if batch is END else batch
+
+
+def children_of(loaders: Mapping[str, Iterable[object]]) -> list[Child]:
+    """Loaders, by what they are called in an error, about to be gone through."""
+    return [Child(name, loader) for name, loader in loaders.items()]
+
+
+def until_the_shortest_ends(children: Sequence[Child]) -> Iterator[Round]:
+    while True:
+        batches: Round = []
+        for child in children:
+            batch = child.take()
+            if batch is END:
+                return
+            batches.append(batch)
+        yield batches
+
+
+def until_the_longest_ends_round_and_round(children: Sequence[Child]) -> Iterator[Round]:
+    while True:
+        # Those that have not ended are asked first, so that nothing is fetched when the last of them ends.
+        first = {child: child.take() for child in children if not child.finished}
+        if all(batch is END for batch in first.values()):
+            return
+        yield [child.take_round() if (batch := first.get(child, END)) is END else batch for child in children]
+
+
+def until_the_longest_ends(children: Sequence[Child]) -> Iterator[Round]:
+    while True:
+        batches = [END if child.finished else child.take() for child in children]
+        if all(batch is END for batch in batches):
+            return
+        yield [None if batch is END else batch for batch in batches]
+
+
+ROUNDS: dict[str, Callable[[Sequence[Child]], Iterator[Round]]] = {
+    "min_size": until_the_shortest_ends,
+    "max_size_cycle": until_the_longest_ends_round_and_round,
+    "max_size": until_the_longest_ends,
+}
+"""How children are gone through at the same time, by mode."""
+
+
+def one_after_another(children: Sequence[Child]) -> Iterator[tuple[int, object]]:
+    """Each batch with the index of its child."""
+    for index, child in enumerate(children):
+        while (batch := child.take()) is not END:
+            yield index, batch
