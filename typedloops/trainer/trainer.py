@@ -304,7 +304,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
     @property
     def should_stop(self) -> bool:
         """Whether the fit under way is to end: after the batch under way, or once its minimums are met."""
-        return bool(self._runs) and self._runs[-1].stop.requested
+        return bool(self._runs) and (self._runs[-1].stop.requested or self._runs[-1].stop.interrupted)
 
     @should_stop.setter
     def should_stop(self, stop: bool) -> None:

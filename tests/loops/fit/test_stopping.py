@@ -165,13 +165,19 @@ maybe = st.none() | counts
         FitLimits, max_epochs=maybe, max_steps=maybe, train_batches=maybe, min_epochs=counts, min_steps=counts
     ),
     position=st.builds(
-        FitPosition, epochs=counts, steps=counts, stop_requested=st.booleans(), time_is_up=st.booleans()
+        FitPosition,
+        epochs=counts,
+        steps=counts,
+        stop_requested=st.booleans(),
+        time_is_up=st.booleans(),
+        interrupted=st.booleans(),
     ),
 )
 def test_the_policy(limits: FitLimits, position: FitPosition) -> None:
     reason = stop_reason(position, limits)
     minimums_met = position.epochs >= limits.min_epochs and position.steps >= limits.min_steps
     holds = {
+        StopReason.INTERRUPTED: position.interrupted,
         StopReason.REQUESTED: position.stop_requested and minimums_met,
         StopReason.MAX_TIME: position.time_is_up,
         StopReason.NO_BATCHES: limits.train_batches == 0,

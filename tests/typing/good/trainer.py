@@ -88,7 +88,7 @@ def describe(reason: StopReason) -> Literal["done", "asked", "cut short"]:
             return "done"
         case StopReason.MAX_TIME:
             return "cut short"
-        case StopReason.REQUESTED | StopReason.LEFT:
+        case StopReason.REQUESTED | StopReason.LEFT | StopReason.INTERRUPTED:
             return "asked"
         case StopReason.NO_BATCHES:
             return "cut short"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import ClassVar, Generic, cast
@@ -19,6 +20,7 @@ from typedloops.loops.fit.step_loop import bind
 from typedloops.loops.fit.validations import Validations
 from typedloops.loops.run.config import BatchCount, BatchLimit, check_limit
 from typedloops.loops.run.durations import Unit, counted
+from typedloops.loops.run.interrupt import EvaluationLeft
 from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents, BatchSource
 from typedloops.protocols.data import Loaders
@@ -174,10 +176,15 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         return result
 
     def _validate(self) -> None:
+        context = self.context
+        if context.stop.interrupted:
+            return
         model, val_dataloaders = self._validation
-        # That the module can be validated was checked when the run began.
-        self.val_loop.run(cast("ValidationModule[Never]", model), cast("Loaders[Never]", val_dataloaders))
-        self.context.validated_at = monotonic()
+        # An interrupted validation is left, and the fit ends by itself.
+        with suppress(EvaluationLeft):
+            # That the module can be validated was checked when the run began.
+            self.val_loop.run(cast("ValidationModule[Never]", model), cast("Loaders[Never]", val_dataloaders))
+        context.validated_at = monotonic()
 
     def can_validate(self, val_dataloaders: Loaders[object] | None) -> bool:
         """Whether these loaders, if any, leave something to validate on."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import ClassVar, Generic, TypeAlias, cast, overload
 
@@ -11,7 +13,7 @@ from typing_extensions import TypeVar
 
 from typedloops._core import Processed, Progress, ReadyCompleted
 from typedloops._core.escape import name_of
-from typedloops.errors import ConfigurationError
+from typedloops.errors import ConfigurationError, OptimizerError
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
@@ -26,6 +28,7 @@ from typedloops.loops.run.config import RunConfig, check_count, check_minimum, e
 from typedloops.loops.run.context import InRun, find_context, open_run
 from typedloops.loops.run.durations import Count, Unit, counted, seconds_of
 from typedloops.loops.run.epochs import tell_epoch
+from typedloops.loops.run.interrupt import interruptible
 from typedloops.loops.run.modes import training
 from typedloops.loops.run.optimization import Optimization
 from typedloops.protocols.anything import Anything
@@ -43,6 +46,8 @@ V = TypeVar("V")
 # The default loop takes any module with any batches and relates the two anew at each call of `run`.
 AnyModule: TypeAlias = TrainingModule[Anything, Anything]
 
+
+logger = logging.getLogger("typedloops")
 
 IDLE_EPOCHS = 10
 """After so many epochs without an optimizer step in a row, a fit that only steps can end is given up."""
@@ -70,8 +75,11 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     Before and after that, `configure_callbacks`, `prepare_data`, `setup`,
     `configure_model`, `on_exception` and `teardown` are called: see `open_run`.
 
-    It stops for the reasons of `stop_reason`.  A run starts anew, at zero, unless state
-    was loaded.
+    It stops for the reasons of `stop_reason`, of which one line is logged.  A run starts anew, at
+    zero, unless state was loaded.
+
+    In the main thread Ctrl-C ends a fit after the batch under way, without a validation, with the
+    hooks of its end and its result; a second one raises KeyboardInterrupt.
 
     Args:
         epoch_loop: Trains for one epoch.
@@ -134,6 +142,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             steps=self.step_progress.total.completed,
             stop_requested=context is not None and context.stop.requested,
             time_is_up=context is not None and context.stop.time_is_up,
+            interrupted=context is not None and context.stop.interrupted,
         )
 
     @property
@@ -201,7 +210,9 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         context = self.context
         context.hook("on_train_epoch_end")()
         self._publish()
-        context.optimization.step_rates("epoch", lambda: context.metrics)
+        # Where Ctrl-C left out a validation, a metric that a scheduler waits for may not be there.
+        with suppress(OptimizerError) if context.stop.interrupted else nullcontext():
+            context.optimization.step_rates("epoch", lambda: context.metrics)
         self.epoch_progress.increment_completed()
         context.stop.apply()
         self._check_progress()
@@ -211,7 +222,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         context.hook("on_train_end")()
         context.hook("on_fit_end")()
         self._publish()
-        return FitResult(
+        result = FitResult(
             stop_reason=self.stop_reason or StopReason.LEFT,
             epochs=self.epoch_progress.total.completed,
             batches=self.epoch_loop.batch_progress.total.completed,
@@ -219,6 +230,9 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             metrics=dict(context.metrics),
             last_output=self._last_output,
         )
+        counts = result.epochs, result.batches, result.optimizer_steps
+        logger.info("fit ended (%s): %d epochs, %d batches, %d optimizer steps", result.stop_reason, *counts)
+        return result
 
     def teardown(self) -> None:
         self._last_output = None
@@ -232,7 +246,8 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             context.fitting = True
             context.stop.begin(lambda: limits.may_stop(self.position), seconds_of(self.config.max_time))
             try:
-                return super().run(model, train_dataloaders, val_dataloaders)
+                with interruptible(context.stop.interrupt):
+                    return super().run(model, train_dataloaders, val_dataloaders)
             finally:
                 context.fitting = False
                 context.stop.end()
@@ -265,7 +280,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     def _warn_of_idleness(self) -> None:
         optimization, batches = self.context.optimization, self.epoch_loop.batch_progress.current.completed
         loops_step = optimization.automatic and any(isinstance(loop, OptimizerLoop) for _, loop in self.walk())
-        if loops_step and optimization.optimizers and batches:
+        if loops_step and optimization.optimizers and batches and not self.context.stop.flag.requested:
             warnings.warn(
                 f"{self.path or type(self).__name__}: an epoch of {batches} batches took no optimizer step. Does the "
                 "training step return its loss?",

@@ -17,6 +17,8 @@ class StopReason(StrEnum):
     """The fit has taken as long as it may."""
     REQUESTED = "requested"
     """Something set `trainer.should_stop`."""
+    INTERRUPTED = "interrupted"
+    """Ctrl-C ended it."""
     LEFT = "left"
     """A method of the fit loop raised `StopIteration`."""
     NO_BATCHES = "no_batches"
@@ -55,19 +57,23 @@ class FitPosition:
         steps: Optimizer steps taken.
         stop_requested: Whether somebody asked for a stop.
         time_is_up: Whether it has taken as long as it may.
+        interrupted: Whether Ctrl-C ended it.
     """
 
     epochs: int
     steps: int
     stop_requested: bool = False
     time_is_up: bool = False
+    interrupted: bool = False
 
 
 def stop_reason(position: FitPosition, limits: FitLimits) -> StopReason | None:
     """Why to stop at `position`, or None to go on.  The first reason in this order counts:
 
-    a request that may be honoured, the time, no batches, the steps, the epochs.
+    an interrupt, a request that may be honoured, the time, no batches, the steps, the epochs.
     """
+    if position.interrupted:
+        return StopReason.INTERRUPTED
     if position.stop_requested and limits.may_stop(position):
         return StopReason.REQUESTED
     if position.time_is_up:

@@ -163,7 +163,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             events: What to call around each step.
             dataloader_idx: Which loader this is, for the module's transfer hooks.
             outputs: Where every output goes, or None.
-            stop_flag: What ends the epoch early, or None.
+            stop_flag: What ends the epoch early; None is an interrupt alone.
             steps: The counter that `max_steps` limits, or None.
             max_steps: How many optimizer steps to take at most, or None.
         """
@@ -171,7 +171,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             () if source.limit == 0 else iterate(source.name, source.loader),
             step,
             self.batch_progress,
-            stop_flag or StopFlag(),
+            stop_flag or self.context.stop.leave,
             source=source.name,
             length=source.length,
             limit=source.limit,

@@ -96,7 +96,9 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
         index = self.dataloader_progress.current.completed
         self.dataloader_progress.increment_ready()
         position = LoaderPosition(index, len(self._loaders), self.limit)
-        self._results.append(self.run_loader(model, self._loaders[index], position))
+        result = self.run_loader(model, self._loaders[index], position)
+        self.context.stop.check_left()
+        self._results.append(result)
         self.dataloader_progress.increment_completed()
 
     def on_run_end(self) -> R:

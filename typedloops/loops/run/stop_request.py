@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from typedloops._core import StopFlag
+from typedloops.loops.run.interrupt import EvaluationLeft
 
 
 def _at_once() -> bool:
@@ -16,11 +17,13 @@ class StopRequest:
     """What ends an epoch early.
 
     Args:
-        flag: What the loops over batches look at after each batch.
+        flag: What the loops that train look at after each batch.
     """
 
     def __init__(self, flag: StopFlag) -> None:
         self.flag: StopFlag = flag
+        self.leave: StopFlag = StopFlag()
+        """What the loops that evaluate look at after each batch: only an interrupt ends them."""
         self.requested: bool = False
         self.time_is_up: bool = False
         self._may_stop: Callable[[], bool] = _at_once
@@ -39,7 +42,7 @@ class StopRequest:
 
     def end(self) -> None:
         """The fit is over: the next one is not stopped by what this one was asked."""
-        self.requested = self.time_is_up = False
+        self.requested = self.time_is_up = self.leave.requested = False
         self.begin(_at_once, None)
 
     def request(self, stop: bool) -> None:
@@ -47,8 +50,28 @@ class StopRequest:
         self.requested = stop
         self.apply()
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the fit."""
+        return self.leave.requested
+
+    def interrupt(self) -> None:
+        """End the fit after the batch under way, whether or not its minimums are met."""
+        self.leave.requested = self.flag.requested = True
+
+    def check_left(self) -> None:
+        """Leave an evaluation that was interrupted.
+
+        Raises:
+            EvaluationLeft: It was.
+        """
+        if self.interrupted:
+            raise EvaluationLeft
+
     def apply(self) -> None:
         """Stop if it is time to; called whenever that may have changed."""
         if self._deadline is not None and monotonic() >= self._deadline:
             self.time_is_up = True
         self.flag.requested = self.time_is_up or (self.requested and self._may_stop())
+        if self.interrupted:  # looked at last: a signal may come at any time
+            self.flag.requested = True
