@@ -152,6 +152,30 @@ def test_fit(tree: str, val: int) -> None:
     assert trace.events == fit(epochs=2, count=2, val=val)
 
 
+def test_a_sanity_check_comes_before_training() -> None:
+    trace = Trace()
+    trainer = Trainer(max_epochs=1, callbacks=[trace.callback()], num_sanity_val_steps=2)
+    trainer.fit(trace.module(), batches(2), batches(3))
+    expected = fit(epochs=1, count=2, val=3)
+    start = expected.index("C.on_train_start")
+    check = evaluation("validation", "validation_step", 2)
+    expected[start:start] = [*both("on_sanity_check_start"), *check, *both("on_sanity_check_end")]
+    assert trace.events == expected
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_validation_within_an_epoch(tree: str) -> None:
+    trace = Trace()
+    trainer = Trainer(max_epochs=1, callbacks=[trace.callback()], val_check_interval=2)
+    TREES[tree](trainer.fit_loop)
+    trainer.fit(trace.module(), batches(5), batches(1))
+    validation = evaluation("validation", "validation_step", 1)
+    plain = fit(epochs=1, count=0, val=0)
+    end = plain.index("C.on_train_epoch_end")
+    plain[end:end] = [*[*TRAINING_BATCH * 2, *validation] * 2, *TRAINING_BATCH]
+    assert trace.events == plain
+
+
 @pytest.mark.parametrize(
     ("entry", "name", "step"),
     [

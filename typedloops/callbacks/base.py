@@ -30,6 +30,12 @@ class Callback(Generic[M, B]):
     def on_fit_start(self, trainer: TrainerView, module: M) -> None:
         """Optimizers are configured, nothing has run."""
 
+    def on_sanity_check_start(self, trainer: TrainerView, module: M) -> None:
+        """A few batches are about to be validated on, before training."""
+
+    def on_sanity_check_end(self, trainer: TrainerView, module: M) -> None:
+        """A few batches were validated on, and training begins."""
+
     def on_train_start(self, trainer: TrainerView, module: M) -> None:
         """Training begins."""
 

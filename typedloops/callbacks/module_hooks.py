@@ -77,6 +77,12 @@ class ModuleHooks(Generic[B]):
     def on_fit_start(self) -> None:
         """Optimizers are configured, nothing has run."""
 
+    def on_sanity_check_start(self) -> None:
+        """A few batches are about to be validated on, before training."""
+
+    def on_sanity_check_end(self) -> None:
+        """A few batches were validated on, and training begins."""
+
     def on_train_start(self) -> None:
         """Training begins."""
 

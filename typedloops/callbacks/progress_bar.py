@@ -70,6 +70,7 @@ class ProgressBar(Callback[object]):
     ) -> None:
         if batch_idx == 0:
             where = f"epoch {_epoch(trainer)}, validate" if trainer.stage is Stage.FIT else "validate"
+            where = "sanity check" if trainer.sanity_checking else where
             self._begin(where, trainer.num_batches)
 
     def on_validation_batch_end(

@@ -34,6 +34,18 @@ class OnFitStart(Protocol[T_contra, M_contra]):
     def on_fit_start(self, trainer: T_contra, module: M_contra, /) -> object: ...
 
 
+class OnSanityCheckStart(Protocol[T_contra, M_contra]):
+    """A few batches are about to be validated on, before training."""
+
+    def on_sanity_check_start(self, trainer: T_contra, module: M_contra, /) -> object: ...
+
+
+class OnSanityCheckEnd(Protocol[T_contra, M_contra]):
+    """A few batches were validated on, and training begins."""
+
+    def on_sanity_check_end(self, trainer: T_contra, module: M_contra, /) -> object: ...
+
+
 class OnTrainStart(Protocol[T_contra, M_contra]):
     """Training begins."""
 
@@ -260,6 +272,8 @@ class TeardownHook(Protocol[T_contra, M_contra]):
 CallbackProtocol: TypeAlias = (
     SetupHook[Never, Never]
     | OnFitStart[Never, Never]
+    | OnSanityCheckStart[Never, Never]
+    | OnSanityCheckEnd[Never, Never]
     | OnTrainStart[Never, Never]
     | OnTrainEpochStart[Never, Never]
     | OnTrainBatchStart[Never, Never, Never]

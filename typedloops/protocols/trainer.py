@@ -44,6 +44,11 @@ class TrainerView(Protocol):
         ...
 
     @property
+    def sanity_checking(self) -> bool:
+        """Whether the validation under way only looks whether one works, before training."""
+        ...
+
+    @property
     def callbacks(self) -> Sequence[object]:
         """The trainer's callbacks, in the order in which they are called."""
         ...

@@ -102,6 +102,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
         val_check_interval: Validate after so many batches (an int), such a share of the epoch (a
             float; 1.0 is at its end), so many epochs (`"2ep"`), or so much time (a `timedelta`,
             `"DD:HH:MM:SS"`).
+        num_sanity_val_steps: Before training validate on so many batches of each loader, of which
+            nothing is kept; -1 is all, 0 none.
         accumulate_grad_batches: Add up the gradients of so many batches for each optimizer step,
             or of so many from certain epochs on (`{0: 1, 5: 4}`); the last window of an epoch may
             be shorter.  The reported loss is that of the batch.
@@ -141,6 +143,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
         limit_predict_batches: BatchCount = 1.0,
         check_val_every_n_epoch: Count | None = 1,
         val_check_interval: Interval = 1.0,
+        num_sanity_val_steps: int = 0,
         accumulate_grad_batches: Count | Mapping[int, int] = 1,
         accumulation_weight: Weigh | None = None,
         gradient_clip_val: float | None = None,
@@ -167,6 +170,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
             limit_predict_batches=counted("limit_predict_batches", limit_predict_batches, Unit.BATCHES),
             check_val_every_n_epoch=counted("check_val_every_n_epoch", check_val_every_n_epoch, Unit.EPOCHS),
             val_check_interval=val_check_interval,
+            num_sanity_val_steps=num_sanity_val_steps,
             accumulate_grad_batches=counted("accumulate_grad_batches", accumulate_grad_batches, Unit.BATCHES),
             accumulation_weight=accumulation_weight,
             gradient_clip_val=gradient_clip_val,
@@ -290,6 +294,11 @@ class Trainer(Generic[FL, VL, TL, PL]):
     def stage(self) -> Stage | None:
         """What the run under way is for; None when there is none."""
         return self._runs[-1].stage if self._runs else None
+
+    @property
+    def sanity_checking(self) -> bool:
+        """Whether the validation under way only looks whether one works, before training."""
+        return self._fit is not None and self._fit.sanity_checking
 
     @property
     def callbacks(self) -> Sequence[CallbackProtocol]:

@@ -193,6 +193,15 @@ def test_outside_a_fit_it_is_what_it_always_is(entry: str) -> None:
     assert recorder.told == ["KeyboardInterrupt", "teardown"]
 
 
+def test_in_a_sanity_check() -> None:
+    model, recorder = Pressing("validation", 1), Recorder()
+    trainer = Trainer(max_epochs=2, num_sanity_val_steps=2, callbacks=[recorder])
+    result = trainer.fit(model, batches(2), batches(2))
+    assert (result.stop_reason, result.batches, model.steps) == (StopReason.INTERRUPTED, 0, 1)
+    assert recorder.told == ["train", "fit", "teardown"]
+    assert not trainer.sanity_checking
+
+
 def test_a_plateau_that_waits_for_the_validation_that_was_left() -> None:
     class Plateau(Pressing):
         def configure_optimizers(self) -> Any:

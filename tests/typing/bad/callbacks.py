@@ -30,6 +30,10 @@ class WrongIndex:
     def on_train_batch_start(self, trainer: TrainerView, module: nn.Module, batch: Batch, batch_idx: str) -> None: ...
 
 
+class WrongCheck:
+    def on_sanity_check_end(self, module: nn.Module) -> None: ...
+
+
 class NotCallable:
     on_fit_end = 3
 
@@ -43,6 +47,7 @@ Trainer(callbacks=[NoHook()])  # type: ignore[list-item]  # pyright: ignore[repo
 Trainer(callbacks=[TooFew()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 Trainer(callbacks=[TooMany()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 Trainer(callbacks=[WrongIndex()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+Trainer(callbacks=[WrongCheck()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 Trainer(callbacks=[NotCallable()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 Trainer(callbacks=[print])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 Trainer(callbacks=Callback())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

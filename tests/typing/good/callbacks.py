@@ -36,6 +36,11 @@ class Indifferent:
     def setup(self, trainer: object, module: object, stage: str) -> None: ...
 
 
+class OnlyTheCheck:
+    def on_sanity_check_start(self, trainer: TrainerView, module: Classifier) -> None:
+        assert_type(trainer.sanity_checking, bool)
+
+
 class NamedOtherwise:
     """The names of a hook's parameters are the callback's own; so is what it returns."""
 
@@ -103,7 +108,7 @@ class Hooked(Classifier, ModuleHooks[Batch]):
 
 
 by_shape, logger = ByShape(), Memory()
-callbacks: list[CallbackProtocol] = [by_shape, Indifferent(), NamedOtherwise(), ByBaseClass(), Typed()]
+callbacks: list[CallbackProtocol] = [by_shape, Indifferent(), OnlyTheCheck(), NamedOtherwise(), ByBaseClass(), Typed()]
 trainer = Trainer(max_epochs=1, callbacks=callbacks, loggers=[logger])
 assert_type(trainer.callbacks, Sequence[CallbackProtocol])
 assert_type(trainer.loggers, Sequence[Logger])
@@ -114,7 +119,7 @@ assert_type(trainer.fit(Hooked(), data), FitResult[Tensor])
 
 Trainer(callbacks=[ByShape()])
 Trainer(callbacks=(ByShape(), Typed()))
-Trainer(callbacks=[Indifferent(), NamedOtherwise()])
+Trainer(callbacks=[Indifferent(), OnlyTheCheck(), NamedOtherwise()])
 
 asks: OnTrainStart[Never, Never] = Indifferent()
 takes: OnTrainBatchEnd[TrainerView, Classifier, Batch, Tensor] = ByShape()

@@ -13,9 +13,11 @@ from typing_extensions import Never, TypeVar
 from typedloops._core import BatchStatus
 from typedloops._core.shapes import is_mapping
 from typedloops.loops.base.connect import typed_connect
+from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation import ValidationLoop
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
+from typedloops.loops.fit.restart import reset_progress
 from typedloops.loops.fit.step_loop import bind
 from typedloops.loops.fit.validations import Validations
 from typedloops.loops.run.config import BatchCount, BatchLimit, check_limit
@@ -175,16 +177,30 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
             self._validate()
         return result
 
-    def _validate(self) -> None:
-        context = self.context
-        if context.stop.interrupted:
+    def check_sanity(self, model: M, val_dataloaders: Loaders[object] | None) -> None:
+        """See, before training, whether a validation works; nothing of it is kept."""
+        context, batches = self.context, self.config.num_sanity_val_steps
+        if batches == 0 or not self.can_validate(val_dataloaders):
             return
-        model, val_dataloaders = self._validation
+        with context.sanity_check(batches):
+            context.hook("on_sanity_check_start")()
+            self._validate_on(model, val_dataloaders)
+            context.hook("on_sanity_check_end")()
+        val_loop: object = self.val_loop
+        if isinstance(val_loop, LoopNode):
+            reset_progress(val_loop)
+
+    def _validate(self) -> None:
+        self._validate_on(*self._validation)
+        self.context.validated_at = monotonic()
+
+    def _validate_on(self, model: M, val_dataloaders: Loaders[object] | None) -> None:
+        if self.context.stop.interrupted:
+            return
         # An interrupted validation is left, and the fit ends by itself.
         with suppress(EvaluationLeft):
             # That the module can be validated was checked when the run began.
             self.val_loop.run(cast("ValidationModule[Never]", model), cast("Loaders[Never]", val_dataloaders))
-        context.validated_at = monotonic()
 
     def can_validate(self, val_dataloaders: Loaders[object] | None) -> bool:
         """Whether these loaders, if any, leave something to validate on."""

@@ -15,6 +15,7 @@ from typedloops._core import Processed, Progress, ReadyCompleted
 from typedloops._core.escape import name_of
 from typedloops.errors import ConfigurationError, OptimizerError
 from typedloops.loops.base.connect import typed_connect
+from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.configure import configure
@@ -60,6 +61,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     on_run_start:
         M.configure_optimizers
         C/M.on_fit_start
+        C/M.on_sanity_check_start, val_loop.run, C/M.on_sanity_check_end    # if `num_sanity_val_steps`
         C/M.on_train_start
     advance, for each epoch:
         C/M.on_train_epoch_start
@@ -192,6 +194,8 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         )
         context.optimization.start_counting()
         context.hook("on_fit_start")()
+        if not self.done and not any(isinstance(loop, Loop) and loop.restarting for _, loop in self.walk()):
+            self.epoch_loop.check_sanity(model, val_dataloaders)
         context.hook("on_train_start")()
         context.validated_at = monotonic()
 

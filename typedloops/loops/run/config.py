@@ -45,6 +45,7 @@ class RunConfig:
         check_val_every_n_epoch: Validate in every n-th epoch; None counts `val_check_interval` across epochs.
         val_check_interval: Validate after so many batches (int), such a share of the epoch (float; 1.0 is its end),
             so many epochs (`"2ep"`), or so much time (`timedelta`, `"DD:HH:MM:SS"`).
+        num_sanity_val_steps: Validate on so many batches of each loader before training; -1 is all, 0 none.
         accumulate_grad_batches: How many batches there are to an optimizer step, or from which epoch on how many.
         accumulation_weight: How much a batch counts among those of a step; None is all the same.
         gradient_clip_val: The largest size of gradients, or None.
@@ -68,6 +69,7 @@ class RunConfig:
     limit_predict_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
     check_val_every_n_epoch: int | None = 1
     val_check_interval: Interval = 1.0
+    num_sanity_val_steps: int = 0
     inference_mode: bool = True
     accumulate_grad_batches: int | Mapping[int, int] = 1
     accumulation_weight: Weigh | None = None
@@ -95,6 +97,10 @@ class RunConfig:
                 "Give 1 or more; limit_val_batches=0 switches validation off.",
             )
         cadence_of(self.val_check_interval, every)
+        if check_int("num_sanity_val_steps", self.num_sanity_val_steps) < -1:
+            raise ConfigurationError(
+                "num_sanity_val_steps", f"{self.num_sanity_val_steps} is negative", "Give a count, or -1 for all."
+            )
         check_schedule("accumulate_grad_batches", self.accumulate_grad_batches)
         check_clipping(self.gradient_clip_val, self.gradient_clip_algorithm)
         for setting in fields(self):
@@ -123,6 +129,7 @@ class RunConfig:
             limit_predict_batches=batches,
             check_val_every_n_epoch=1,
             val_check_interval=1.0,
+            num_sanity_val_steps=0,
         )
 
 

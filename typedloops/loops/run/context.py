@@ -18,6 +18,7 @@ from typedloops.loops.run.metrics import MetricStore, MetricValues, Scalar
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.requirements import check_tree
+from typedloops.loops.run.rng import isolated_rng
 from typedloops.loops.run.stop_request import StopRequest
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.loop import AnyLoop
@@ -61,6 +62,8 @@ class RunContext:
         self.num_batches: int | None = None
         self.batch_progress: BatchProgress | None = None
         self.fitting = False
+        self.sanity_checking = False
+        self.most_batches: int | None = None
         self.metrics: dict[str, float] = {}
         self.training_metrics: MetricStore = MetricStore(default="last")
         self.logging_to: MetricStore = self.training_metrics
@@ -85,8 +88,27 @@ class RunContext:
     def publish(self, metrics: Mapping[str, float]) -> None:
         """Make metrics known to the trainer and its loggers."""
         self.metrics.update(metrics)
-        if self.host is not None and metrics:
+        if self.host is not None and metrics and not self.sanity_checking:
             self.host.publish(metrics)
+
+    @contextmanager
+    def sanity_check(self, batches: int) -> Generator[None]:
+        """Let evaluations see a few batches and leave no trace: no metrics, and nothing for the loggers.
+
+        Args:
+            batches: How many of each loader; -1 is all.
+        """
+        before = dict(self.metrics)
+        self.sanity_checking = True
+        self.most_batches = None if batches == -1 else batches
+        try:
+            with self.log_to(MetricStore(default="mean")), isolated_rng():
+                yield
+        finally:
+            self.sanity_checking = False
+            self.most_batches = None
+            self.metrics.clear()
+            self.metrics.update(before)
 
     @contextmanager
     def log_to(self, store: MetricStore) -> Generator[None]:

@@ -57,6 +57,8 @@ def _arguments() -> dict[str, tuple[str, ...]]:
     }
     for event in ("on_after_backward", "on_fit_start", "on_fit_end", "configure_callbacks", "prepare_data"):
         given[event] = ()
+    for event in ("on_sanity_check_start", "on_sanity_check_end"):
+        given[event] = ()
     for phase in ("train", "validation", "test", "predict"):
         for event in ("start", "end", "epoch_start", "epoch_end"):
             given[f"on_{phase}_{event}"] = ()

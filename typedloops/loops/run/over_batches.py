@@ -137,7 +137,10 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             limit: How many batches at most.
         """
         length = None if limit == 0 else length_of(loader)
-        source = BatchSource(name, loader, length, resolve_limit(f"the limit on {name}", limit, length))
+        most = self.context.most_batches
+        resolved = resolve_limit(f"the limit on {name}", limit, length)
+        at_most = resolved if most is None else most if resolved is None else min(resolved, most)
+        source = BatchSource(name, loader, length, at_most)
         self._source = source
         self.context.batch_progress = self.batch_progress
         self.context.num_batches = source.batches
