@@ -23,7 +23,7 @@ For the compiled core, install a C compiler and the Python headers
 (Debian: apt-get install gcc python3-dev; macOS: xcode-select --install) and install again.
 ******************************************************************************
 """
-MODULES = ("progress", "hooks", "driver", "batches")
+MODULES = ("progress", "hooks", "driver", "batches", "transfer")
 
 
 def switch(name: str) -> bool:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from typing_extensions import ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from typedloops._core.compiled import batches, hooks, progress
+    from typedloops._core.compiled import batches, hooks, progress, transfer
     from typedloops._core.contract import DrivenLoop
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MODULES = ("progress", "hooks", "driver", "batches")
+MODULES = ("progress", "hooks", "driver", "batches", "transfer")
 
 
 class Core:
-    """What the four modules of a core offer.
+    """What the modules of a core offer.
 
     Args:
         name: Which core: `compiled` or `reference`.
@@ -29,6 +29,7 @@ class Core:
         StopFlag = hooks.StopFlag
         BatchDriver = batches.BatchDriver
         OptimizerStep = batches.OptimizerStep
+        BatchTransfer = transfer.BatchTransfer
         ReadyCompleted = progress.ReadyCompleted
         Started = progress.Started
         Processed = progress.Processed

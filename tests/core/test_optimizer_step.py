@@ -296,3 +296,89 @@ def test_steps_cannot_be_counted_where_zero_grads_are_to_be_started(core: Core) 
     bench.zero_grads = core.Progress(core.ReadyCompleted())  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         bench.make()("batch", 0)
+
+
+class Scaling:
+    """A scaler that leaves out the steps that it is told to."""
+
+    def __init__(self, bench: Bench, *, steps: bool = True) -> None:
+        self.bench = bench
+        self.steps = steps
+
+    def scale(self, loss: object) -> Scaled:
+        self.bench.note("scale")
+        return Scaled(self.bench, loss)
+
+    def unscale(self) -> None:
+        self.bench.note("unscale")
+
+    def step(self) -> bool:
+        self.bench.note("scaler_step")
+        return self.steps
+
+
+class Scaled:
+    def __init__(self, bench: Bench, loss: object) -> None:
+        self.bench = bench
+        self.loss = loss
+
+    def backward(self) -> None:
+        assert self.loss is self.bench
+        self.bench.note("backward")
+
+
+def scaled_step(bench: Bench, scaler: Scaling) -> OptimizerStep[str, Bench | None]:
+    return bench.core.OptimizerStep(
+        bench.training_step,
+        bench,
+        bench.zero_grads,
+        bench.steps,
+        zero_grad=bench.zero_grad,
+        loss_type=Bench,
+        loss_of=bench.loss_of,
+        explain=bench.explain,
+        scaler=scaler,
+        clip=bench.hook("clip"),
+        before_zero_grad=bench.hook("before_zero_grad"),
+        before_backward=bench.hook("before_backward"),
+        after_backward=bench.hook("after_backward"),
+        before_optimizer_step=bench.hook("before_optimizer_step"),
+    )
+
+
+@pytest.mark.parametrize("steps", [True, False])
+def test_a_scaler_scales_before_backward_and_unscales_before_hook_and_clipping(core: Core, steps: bool) -> None:
+    bench = Bench(core)
+    step = scaled_step(bench, Scaling(bench, steps=steps))
+    assert step("batch", 0) is bench
+    assert bench.heard["before_backward"] == (bench,), "the loss itself, not the scaled one"
+    assert bench.called == [
+        *("training_step", "before_zero_grad", "zero_grad", "before_backward"),
+        *("scale", "backward", "after_backward"),
+        *("unscale", "before_optimizer_step", "clip", "scaler_step"),
+    ]
+    assert bench.steps.total == bench.steps.current == core.ReadyCompleted(1, int(steps))
+
+
+def test_an_output_of_none_is_not_scaled(core: Core) -> None:
+    bench = Bench(core)
+    bench.output = None
+    assert scaled_step(bench, Scaling(bench))("batch", 0) is None
+    assert bench.called == ["training_step"]
+
+
+@pytest.mark.parametrize("place", ["scale", "unscale", "scaler_step"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_stop_iteration_out_of_a_scaler_names_it(core: Core, place: str, fused: bool) -> None:
+    bench = Bench(core, {place: StopIteration()})
+    step = scaled_step(bench, Scaling(bench))
+    driver = core.BatchDriver(["a"], step, core.BatchProgress(), core.StopFlag(), source="loader")
+    with pytest.raises(EscapedStopIteration, match=rf"^Scaling\.{place.removeprefix('scaler_')}: StopIteration escaped"):
+        driver.run() if fused else step("batch", 0)
+
+
+def test_a_scaled_loss_that_cannot_be_differentiated_is_explained_as_itself(core: Core) -> None:
+    better = ValueError("detached")
+    bench = Bench(core, {"backward": RuntimeError("no grad"), "explain": better})
+    with pytest.raises(ValueError, match="detached"):
+        scaled_step(bench, Scaling(bench))("batch", 0)

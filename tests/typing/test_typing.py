@@ -22,7 +22,7 @@ import pytest
 TYPING = Path(__file__).parent
 ROOT = TYPING.parents[1]
 BIN = Path(sys.executable).parent
-COMPILED = [f"typedloops._core.compiled.{module}" for module in ("batches", "driver", "hooks", "progress")]
+COMPILED = [f"typedloops._core.compiled.{module}" for module in ("batches", "driver", "hooks", "progress", "transfer")]
 GOOD = sorted(path.stem for path in (TYPING / "good").glob("*.py"))
 BAD = sorted((TYPING / "bad").glob("*.py"))
 MESSAGES = sorted((TYPING / "messages").glob("*.py"))

@@ -98,7 +98,7 @@ def test_contents(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     compiled = "typedloops/_core/compiled/"
     modules = {name.removesuffix(".pyx") for name in names if name.endswith(".pyx")}
-    assert modules == {f"{compiled}{module}" for module in ("batches", "driver", "hooks", "progress")}
+    assert modules == {f"{compiled}{module}" for module in ("batches", "driver", "hooks", "progress", "transfer")}
     assert {f"{module}{suffix}" for module in modules for suffix in (".pyi", EXTENSION_SUFFIX)} <= names
     assert {f"{compiled}{module}.pxd" for module in ("__init__", "batches", "hooks", "progress")} <= names
     assert {"typedloops/py.typed", "typedloops/__init__.py"} <= names

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typedloops._core.compiled.progress import ReadyCompleted as ReadyCompleted
     from typedloops._core.compiled.progress import SchedulerProgress as SchedulerProgress
     from typedloops._core.compiled.progress import Started as Started
+    from typedloops._core.compiled.transfer import BatchTransfer as BatchTransfer
 
     COMPILED: bool
 else:
@@ -42,6 +43,7 @@ else:
             "SchedulerProgress",
             "Started",
         ),
+        "transfer": ("BatchTransfer",),
     }
 
     def _load(core):

@@ -42,6 +42,22 @@ class Window(Protocol[B_contra]):
         ...
 
 
+class Scaler(Protocol):
+    """Keeps small gradients from vanishing in 16 bits: losses are multiplied, and gradients divided again."""
+
+    def scale(self, loss: Loss, /) -> Loss:
+        """What to differentiate for this loss."""
+        ...
+
+    def unscale(self) -> None:
+        """Make the gradients those of the loss itself."""
+        ...
+
+    def step(self) -> bool:
+        """Let the optimizer step; False when a gradient is not finite, and it did not."""
+        ...
+
+
 class SteppingOptimizer(Protocol):
     """What the step does with an optimizer: a `torch.optim.Optimizer`."""
 

@@ -11,6 +11,7 @@ cdef class OptimizerStep:
     cdef object last_loss
     cdef object window
     cdef object clip
+    cdef object scaler
     cdef object callee
     cdef object explain
     cdef object optimizer
@@ -29,8 +30,9 @@ cdef class OptimizerStep:
     cdef int put_grads_away(self) except -1
     cdef int step(self) except -1
     cdef object share_of(self, object loss, object batch)
+    cdef object scaled(self, object loss)
     cdef object find_loss(self, object output)
-    cdef int differentiate(self, object loss) except -1
+    cdef int differentiate(self, object loss, object share) except -1
 
 
 cdef class BatchDriver:

@@ -6,7 +6,7 @@ from typing_extensions import TypeVar, disjoint_base
 from typedloops._core.calls import AnyCallable
 from typedloops._core.compiled.hooks import StopFlag
 from typedloops._core.compiled.progress import BatchProgress, Progress, ReadyCompleted, Started
-from typedloops._core.optimizing import Loss, SteppingOptimizer, Window
+from typedloops._core.optimizing import Loss, Scaler, SteppingOptimizer, Window
 from typedloops._core.status import BatchStatus
 
 _B = TypeVar("_B")
@@ -24,7 +24,9 @@ class OptimizerStep(Generic[_B, _O]):
     on_before_optimizer_step; clip(); optimizer.step()
     ```
 
-    With a window, gradients are zeroed in its first batch and the optimizer steps in its last.
+    With a window, gradients are zeroed in its first batch and the optimizer steps in its last.  With
+    a scaler, the scaled loss is differentiated, gradients are unscaled before the hook, and a step
+    that it leaves out is ready and not completed.
 
     Args:
         training_step: The module's own step.
@@ -38,6 +40,7 @@ class OptimizerStep(Generic[_B, _O]):
         explain: Raises a better error for a loss whose `backward` failed, or returns.
         window: Adds up the gradients of several batches for each step, or None.
         clip: Called right before each step, or None.
+        scaler: Scales losses and takes the steps, or None.
         before_zero_grad: Called with the optimizer, or None.
         before_backward: Called with the loss, or None.
         after_backward: Called without arguments, or None.
@@ -57,6 +60,7 @@ class OptimizerStep(Generic[_B, _O]):
         explain: Callable[[_L, RuntimeError], None],
         window: Window[_B] | None = None,
         clip: Callable[[], object] | None = None,
+        scaler: Scaler | None = None,
         before_zero_grad: AnyCallable | None = None,
         before_backward: AnyCallable | None = None,
         after_backward: AnyCallable | None = None,

@@ -19,7 +19,7 @@ cdef object NOTHING = object()
 cdef class OptimizerStep:
     def __init__(
         self, training_step, optimizer, zero_grad_progress, step_progress, *, zero_grad, loss_type, loss_of, explain,
-        window=None, clip=None, before_zero_grad=None, before_backward=None, after_backward=None, before_optimizer_step=None,
+        window=None, clip=None, scaler=None, before_zero_grad=None, before_backward=None, after_backward=None, before_optimizer_step=None,
     ):
         self.training_step = training_step
         self.optimizer = optimizer
@@ -34,6 +34,7 @@ cdef class OptimizerStep:
         self.explain = explain
         self.window = window
         self.clip = clip
+        self.scaler = scaler
         self.before_zero_grad = before_zero_grad or None
         self.before_backward = before_backward or None
         self.after_backward = after_backward or None
@@ -77,7 +78,8 @@ cdef class OptimizerStep:
         if self.before_backward is not None:
             self.callee = self.before_backward
             self.before_backward(loss)
-        self.differentiate(loss if self.window is None else self.share_of(loss, batch))
+        cdef object share = loss if self.window is None else self.share_of(loss, batch)
+        self.differentiate(loss, share if self.scaler is None else self.scaled(share))
         if self.after_backward is not None:
             self.callee = self.after_backward
             self.after_backward()
@@ -101,6 +103,9 @@ cdef class OptimizerStep:
         return 0
 
     cdef int step(self) except -1:
+        if self.scaler is not None:
+            self.callee = self.scaler.unscale
+            self.callee()
         if self.before_optimizer_step is not None:
             self.callee = self.before_optimizer_step
             self.before_optimizer_step(self.optimizer)
@@ -109,8 +114,13 @@ cdef class OptimizerStep:
             self.clip()
         self.step_total.ready += 1
         self.step_current.ready += 1
-        self.callee = self.optimizer_step
-        self.optimizer_step()
+        if self.scaler is None:
+            self.callee = self.optimizer_step
+            self.optimizer_step()
+        else:
+            self.callee = self.scaler.step
+            if not self.callee():
+                return 0
         self.step_total.completed += 1
         self.step_current.completed += 1
         return 0
@@ -119,12 +129,16 @@ cdef class OptimizerStep:
         self.callee = self.window.share
         return self.callee(loss, batch)
 
+    cdef object scaled(self, object loss):
+        self.callee = self.scaler.scale
+        return self.callee(loss)
+
     cdef object find_loss(self, object output):
         self.callee = self.loss_of
         return self.loss_of(output)
 
-    cdef int differentiate(self, object loss) except -1:
-        self.callee = loss.backward
+    cdef int differentiate(self, object loss, object share) except -1:
+        self.callee = share.backward
         try:
             self.callee()
         except RuntimeError as error:

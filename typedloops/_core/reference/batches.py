@@ -16,7 +16,7 @@ from typedloops._core.reference.progress import BatchProgress, Progress, ReadyCo
 from typedloops._core.status import BatchStatus
 
 if TYPE_CHECKING:
-    from typedloops._core.optimizing import Differentiated, Loss, SteppingOptimizer, Window
+    from typedloops._core.optimizing import Differentiated, Loss, Scaler, SteppingOptimizer, Window
 
 B = TypeVar("B")
 O = TypeVar("O")
@@ -42,7 +42,9 @@ class OptimizerStep(Generic[B, O]):
     on_before_optimizer_step; clip(); optimizer.step()
     ```
 
-    With a window, gradients are zeroed in its first batch and the optimizer steps in its last.
+    With a window, gradients are zeroed in its first batch and the optimizer steps in its last.  With
+    a scaler, the scaled loss is differentiated, gradients are unscaled before the hook, and a step
+    that it leaves out is ready and not completed.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class OptimizerStep(Generic[B, O]):
         explain: Callable[[Loss, RuntimeError], None],
         window: Window[B] | None = None,
         clip: Callable[[], object] | None = None,
+        scaler: Scaler | None = None,
         before_zero_grad: AnyCallable | None = None,
         before_backward: AnyCallable | None = None,
         after_backward: AnyCallable | None = None,
@@ -76,6 +79,7 @@ class OptimizerStep(Generic[B, O]):
         self._explain = explain
         self._window = window
         self._clip = clip
+        self._scaler = scaler
         self._before_zero_grad = before_zero_grad
         self._before_backward = before_backward
         self._after_backward = after_backward
@@ -109,7 +113,8 @@ class OptimizerStep(Generic[B, O]):
             self._put_grads_away()
         if self._before_backward:
             self._call(self._before_backward, loss)
-        self._differentiate(loss if window is None else self._call(window.share, loss, batch))
+        share = loss if window is None else self._call(window.share, loss, batch)
+        self._differentiate(loss, share if self._scaler is None else self._call(self._scaler.scale, share))
         if self._after_backward:
             self._call(self._after_backward)
 
@@ -125,17 +130,22 @@ class OptimizerStep(Generic[B, O]):
         self._zero_grad_progress.increment_completed()
 
     def _step(self) -> None:
+        if self._scaler is not None:
+            self._call(self._scaler.unscale)
         if self._before_optimizer_step:
             self._call(self._before_optimizer_step, self._optimizer)
         if self._clip is not None:
             self._call(self._clip)
         self._step_progress.increment_ready()
-        self._call(self._optimizer_step)
+        if self._scaler is None:
+            self._call(self._optimizer_step)
+        elif not self._call(self._scaler.step):
+            return
         self._step_progress.increment_completed()
 
-    def _differentiate(self, loss: Loss) -> None:
+    def _differentiate(self, loss: Loss, share: Loss) -> None:
         try:
-            self._call(loss.backward)
+            self._call(share.backward)
         except RuntimeError as error:
             self._explain(loss, error)
             raise
