@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from typedloops.loops.prediction import PredictionLoop as PredictionLoop
     from typedloops.loops.run.durations import Duration as Duration
     from typedloops.loops.run.durations import Unit as Unit
+    from typedloops.loops.run.precision import Precision as Precision
     from typedloops.protocols import LoopProtocol as LoopProtocol
     from typedloops.protocols import Stage as Stage
     from typedloops.protocols import TrainerView as TrainerView
@@ -101,6 +102,7 @@ else:
         "loops.prediction": ("PredictionEpochLoop", "PredictionLoop"),
         "loops.fit.stopping": ("StopReason",),
         "loops.run.durations": ("Duration", "Unit"),
+        "loops.run.precision": ("Precision",),
         "protocols": ("LoopProtocol", "Stage", "TrainerView", "TrainingModule"),
         "trainer": ("Trainer",),
     }

@@ -373,7 +373,9 @@ def test_a_stop_iteration_out_of_a_scaler_names_it(core: Core, place: str, fused
     bench = Bench(core, {place: StopIteration()})
     step = scaled_step(bench, Scaling(bench))
     driver = core.BatchDriver(["a"], step, core.BatchProgress(), core.StopFlag(), source="loader")
-    with pytest.raises(EscapedStopIteration, match=rf"^Scaling\.{place.removeprefix('scaler_')}: StopIteration escaped"):
+    with pytest.raises(
+        EscapedStopIteration, match=rf"^Scaling\.{place.removeprefix('scaler_')}: StopIteration escaped"
+    ):
         driver.run() if fused else step("batch", 0)
 
 

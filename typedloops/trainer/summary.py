@@ -17,6 +17,7 @@ class RunSummary:
     epoch: int = 0
     max_epochs: int | None = None
     steps: int = 0
+    skipped_steps: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @classmethod
@@ -25,5 +26,6 @@ class RunSummary:
             context.epoch,
             context.max_epochs,
             context.optimization.steps.total.completed,
+            context.optimization.skipped.total.completed,
             context.current_metrics(),
         )

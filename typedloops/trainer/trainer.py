@@ -22,6 +22,7 @@ from typedloops.loops.run.context import RunContext, open_run
 from typedloops.loops.run.durations import Count, Time, Unit, counted
 from typedloops.loops.run.listeners import checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
+from typedloops.loops.run.precision import Precision
 from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
@@ -117,6 +118,11 @@ class Trainer(Generic[FL, VL, TL, PL]):
             number; slow.
         fast_dev_run: Rehearse: one epoch with so many batches of everything, whatever the other
             limits and those of the loops say, and without loggers.  True is one batch.
+        precision: The type of numbers: `32-true`, `16-mixed`, `bf16-mixed` (autocast, weights in 32
+            bits), `16-true`, `bf16-true` or `64-true` (module and batches, converted).  With
+            `16-mixed` losses are scaled, and a step whose gradients are not finite is skipped.
+        accelerator: Where module and batches are moved: `auto` is an accelerator if there is one,
+            `cpu`, `gpu`, or a device of torch as in `cuda:1`.
         callbacks: Objects with hooks, called in this order.
         loggers: Where metrics go.
         fit_loop: The loop that `fit` runs.
@@ -151,6 +157,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
         inference_mode: bool = True,
         detect_anomaly: bool = False,
         fast_dev_run: int | bool = False,
+        precision: Precision = "32-true",
+        accelerator: str = "auto",
         callbacks: Sequence[CallbackProtocol] = (),
         loggers: Sequence[Logger] = (),
         fit_loop: FL | None = None,
@@ -178,6 +186,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
             inference_mode=inference_mode,
             detect_anomaly=detect_anomaly,
             fast_dev_run=fast_dev_run,
+            precision=precision,
+            accelerator=accelerator,
         ).rehearsal()
         self._callbacks = cast("tuple[CallbackProtocol, ...]", checked_callbacks(callbacks))
         self._loggers = () if self.config.fast_dev_run else _checked_loggers(loggers)
@@ -347,6 +357,12 @@ class Trainer(Generic[FL, VL, TL, PL]):
         """How many optimizer steps the last or present fit has taken."""
         fit = self._fit
         return self._last_fit.steps if fit is None else fit.optimization.steps.total.completed
+
+    @property
+    def skipped_steps(self) -> int:
+        """How many steps the last or present fit has left out because a gradient was not finite."""
+        fit = self._fit
+        return self._last_fit.skipped_steps if fit is None else fit.optimization.skipped.total.completed
 
     @property
     def optimizers(self) -> Sequence[Optimizer]:

@@ -17,6 +17,7 @@ from typedloops import (
     FitLoop,
     FitResult,
     LoaderResult,
+    Precision,
     PredictionLoop,
     Stage,
     StopReason,
@@ -71,6 +72,12 @@ assert_type(trainer.optimizers, Sequence[Optimizer])
 assert_type(trainer.metrics, Mapping[str, float])
 assert_type(trainer.global_step, int)
 assert_type(trainer.current_epoch, int)
+assert_type(trainer.skipped_steps, int)
+assert_type(result.skipped_steps, int)
+
+Trainer(precision="bf16-mixed", accelerator="cpu")
+Trainer(precision=64)
+precise: Precision = "16-mixed"
 
 
 def run(fit: Callable[[Classifier, Iterable[Batch]], FitResult[Tensor]]) -> StopReason:

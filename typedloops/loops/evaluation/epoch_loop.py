@@ -50,7 +50,7 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
         context.logging_to = self._metrics
         self.drive(
             self.open(f"{self.kind.name} {position}", loader, position.limit),
-            position.step_of(model, self.kind.step),
+            context.in_precision(position.step_of(model, self.kind.step)),
             dataloader_idx=position.index,
             events=BatchEvents(
                 before=position.listeners(before), consume=self._take_metrics, after=position.listeners(after)

@@ -16,6 +16,7 @@ from typedloops.errors import OptimizerError
 from typedloops.loops.fit.accumulation import GradientWindow
 from typedloops.loops.fit.loss import LossFinder
 from typedloops.loops.fit.progress import OptimizerProgress
+from typedloops.loops.run.scaling import OptimizerScaler
 
 B = TypeVar("B")
 O = TypeVar("O")
@@ -28,7 +29,7 @@ OptimizerStepHook: TypeAlias = Callable[[int, int, Optimizer, Closure], object]
 
 
 class BatchSkipped(Exception):
-    """Leaves an optimizer's step, because the training step returned None."""
+    """Leaves an optimizer's step: the training step returned None, or gradients are not finite."""
 
 
 @dataclass
@@ -66,6 +67,8 @@ class ClosureStep(Generic[B, O]):
         zero_grad: What puts the gradients away.
         window: Adds up the gradients of several batches for each step, or None.
         clip: Called at the end of the closure, or None.
+        scaler: Scales losses; where their gradients are not finite, the step is left from within the
+            closure.  Or None.
         optimizer_step: The module's own hook, or None.
     """
 
@@ -81,6 +84,7 @@ class ClosureStep(Generic[B, O]):
         zero_grad: Callable[[], object],
         window: GradientWindow[B] | None,
         clip: Callable[[], object] | None,
+        scaler: OptimizerScaler | None,
         optimizer_step: OptimizerStepHook | None,
     ) -> None:
         self.__wrapped__ = training_step
@@ -92,6 +96,7 @@ class ClosureStep(Generic[B, O]):
         self._zero_grad = zero_grad
         self._window = window
         self._clip = clip
+        self._scaler = scaler
         self._own_step = optimizer_step
         self._outputs: list[O] = []
         self._last_loss: Tensor
@@ -153,7 +158,8 @@ class ClosureStep(Generic[B, O]):
     def _differentiate(self, loss: Tensor, batch: B) -> None:
         share = loss if self._window is None else cast("Tensor", self._window.share(loss, batch))
         try:
-            share.backward()  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
+            scaled = share if self._scaler is None else cast("Tensor", self._scaler.scale(share))
+            scaled.backward()  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
         except RuntimeError as error:
             self._losses.explain(loss, error)
             raise
@@ -169,9 +175,13 @@ class ClosureStep(Generic[B, O]):
     def _finish(self) -> None:
         if self._window is not None:
             self._window.close()
+        if self._scaler is not None:
+            self._scaler.unscale()
         self._hooks.before_optimizer_step(self._optimizer)
         if self._clip is not None:
             self._clip()
         if not self._ready:
             self._ready = True
             self._progress.step.increment_ready()
+        if self._scaler is not None and not self._scaler.may_step():
+            raise BatchSkipped

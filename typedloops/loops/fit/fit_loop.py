@@ -27,11 +27,14 @@ from typedloops.loops.fit.result import FitResult, detached
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
 from typedloops.loops.run.config import RunConfig, check_count, check_minimum, epochs_of
 from typedloops.loops.run.context import InRun, find_context, open_run
+from typedloops.loops.run.devices import place_state
 from typedloops.loops.run.durations import Count, Unit, counted, seconds_of
 from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.interrupt import interruptible
 from typedloops.loops.run.modes import training
 from typedloops.loops.run.optimization import Optimization
+from typedloops.loops.run.precision import number_type
+from typedloops.loops.run.scaling import LossScaler
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import ConfiguresOptimizers, FitModule, StepOutput, TrainingModule
@@ -94,7 +97,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     epoch_loop: Slot[TrainingEpochLoop[M, B, S]] = Slot()
     requires: ClassVar[type[object] | None] = ConfiguresOptimizers
     opens_run = True
-    state_fields: ClassVar[tuple[str, ...]] = ("epoch_progress", "step_progress")
+    state_fields: ClassVar[tuple[str, ...]] = ("epoch_progress", "step_progress", "skipped_progress")
     transient_fields: ClassVar[tuple[str, ...]] = ("_last_output",)
 
     _steps_before = 0
@@ -110,6 +113,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         check_count(f"{type(self).__name__}.max_steps", self.max_steps)
         self.epoch_progress: Progress[Processed] = Progress()
         self.step_progress: Progress[ReadyCompleted] = Progress(ReadyCompleted(), ReadyCompleted())
+        self.skipped_progress: Progress[ReadyCompleted] = Progress(ReadyCompleted(), ReadyCompleted())
         self._last_output: S | None = None
 
     @typed_connect
@@ -155,6 +159,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         if self.restarting:
             self.epoch_progress.reset_on_restart()
             self.step_progress.reset_on_restart()
+            self.skipped_progress.reset_on_restart()
         else:
             reset_progress(self)
 
@@ -171,6 +176,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         # That the module configures optimizers was checked when the run began.
         module = cast("ConfiguresOptimizers", model)
         optimizers, rates = configure(module)
+        place_state(optimizers)
         automatic: object = getattr(model, "automatic_optimization", True)
         if automatic and not optimizers:
             warnings.warn(
@@ -191,6 +197,8 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             self.step_progress,
             limits.max_steps,
             own_scheduler_step=context.listeners.of_module("lr_scheduler_step"),
+            scaler=LossScaler(context.device, self.skipped_progress) if context.number_type.scales else None,
+            skipped=self.skipped_progress,
         )
         context.optimization.start_counting()
         context.hook("on_fit_start")()
@@ -226,11 +234,13 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         context.hook("on_train_end")()
         context.hook("on_fit_end")()
         self._publish()
+        self._check_precision()
         result = FitResult(
             stop_reason=self.stop_reason or StopReason.LEFT,
             epochs=self.epoch_progress.total.completed,
             batches=self.epoch_loop.batch_progress.total.completed,
             optimizer_steps=self.step_progress.total.completed,
+            skipped_steps=self.skipped_progress.total.completed,
             metrics=dict(context.metrics),
             last_output=self._last_output,
         )
@@ -262,6 +272,16 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         context.publish(context.training_metrics.compute())
         context.training_metrics.clear()
 
+    def _check_precision(self) -> None:
+        context = self.context
+        if context.number_type.mixed and not context.asked_for_precision and self.epoch_loop.batch_progress.total.ready:
+            warnings.warn(
+                f"precision is {context.number_type.name!r}, and the loop that trains did not ask for it. Let it call "
+                "`self.in_precision(model.training_step)`.",
+                UserWarning,
+                stacklevel=2,
+            )
+
     def _check_progress(self) -> None:
         """Refuse to go on for ever: steps are the only limit, and none was taken.
 
@@ -285,9 +305,10 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         optimization, batches = self.context.optimization, self.epoch_loop.batch_progress.current.completed
         loops_step = optimization.automatic and any(isinstance(loop, OptimizerLoop) for _, loop in self.walk())
         if loops_step and optimization.optimizers and batches and not self.context.stop.flag.requested:
+            skipped = optimization.skipped.total.completed > 0
             warnings.warn(
-                f"{self.path or type(self).__name__}: an epoch of {batches} batches took no optimizer step. Does the "
-                "training step return its loss?",
+                f"{self.path or type(self).__name__}: an epoch of {batches} batches took no optimizer step. "
+                + ("Every gradient overflowed." if skipped else "Does the training step return its loss?"),
                 UserWarning,
                 stacklevel=2,
             )
@@ -310,6 +331,12 @@ def _check_manual(config: RunConfig) -> None:
                 "it is for automatic optimization, and the module has `automatic_optimization = False`",
                 "Do it in training_step (typedloops.loops.fit.clip_gradients clips), and leave the setting out.",
             )
+    if number_type(config.precision).scales:
+        raise ConfigurationError(
+            "precision",
+            "'16-mixed' scales losses and gradients, and the module has `automatic_optimization = False`",
+            "Give 'bf16-mixed', which needs no scaling.",
+        )
 
 
 class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):

@@ -30,7 +30,8 @@ class ManualOptimization(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
     requires: ClassVar[type[object] | None] = TrainingModule
 
     def advance(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
-        self.output = call(model.training_step, batch, batch_idx)
+        self.output = call(self.in_precision(model.training_step), batch, batch_idx)
 
     def bind(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
-        return model.training_step if keeps_contract(self, ManualOptimization) else super().bind(model)
+        step = self.in_precision(model.training_step)
+        return step if keeps_contract(self, ManualOptimization) else super().bind(model)

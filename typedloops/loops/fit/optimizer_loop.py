@@ -123,11 +123,13 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
     def _step_of(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
         context = self.context
         optimizers = context.optimization.optimizers
+        training_step = self.in_precision(model.training_step)
         if not optimizers:
-            return model.training_step
+            return training_step
         losses = LossFinder(model.training_step)
         optimizer = _only_optimizer(name_of(model.configure_optimizers), optimizers)
         window, clip = self._window_of(optimizer), self._clipping_of(optimizer)
+        scaler = context.optimization.scaler
         zero_grad = None if _sets_grads_to_none(optimizer) else optimizer.zero_grad
         own_zero_grad = context.listeners.of_module("optimizer_zero_grad")
         if own_zero_grad is not None:
@@ -137,7 +139,7 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
             zero_grad = zero_grad or optimizer.zero_grad
             return self._closure_step_of(model, optimizer, losses, zero_grad, window, clip, own_step)
         return OptimizerStep(
-            model.training_step,
+            training_step,
             optimizer,
             self.optim_progress.optimizer.zero_grad,
             self.optim_progress.optimizer.step,
@@ -147,6 +149,7 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
             explain=losses.explain,
             window=window,
             clip=clip,
+            scaler=None if scaler is None else scaler.of(optimizer),
             before_zero_grad=context.hook("on_before_zero_grad"),
             before_backward=context.hook("on_before_backward"),
             after_backward=context.hook("on_after_backward"),
@@ -169,9 +172,15 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
                 f"{type(optimizer).__name__} computes the gradients several times for each step, of one batch",
                 "Use larger batches, or another optimizer.",
             )
-        context = self.context
+        context, scaler = self.context, self.context.optimization.scaler
+        if scaler is not None and _needs_closure(optimizer):
+            raise OptimizerError(
+                "precision",
+                f"'16-mixed' scales the loss, and {type(optimizer).__name__} looks at it several times for each step",
+                "Use 'bf16-mixed' or '32-true', or another optimizer.",
+            )
         return ClosureStep(
-            model.training_step,
+            self.in_precision(model.training_step),
             optimizer,
             self.optim_progress.optimizer,
             losses,
@@ -185,6 +194,7 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
             zero_grad=zero_grad,
             window=window,
             clip=clip,
+            scaler=None if scaler is None else scaler.of(optimizer),
             optimizer_step=own_step,
         )
 

@@ -26,6 +26,7 @@ class FitResult(Generic[S]):
         metrics: The newest value of every metric: the training loss as `train_loss`, the
             other scalars of the training step, everything logged, and the means of the
             last validation.
+        skipped_steps: How many steps were left out because a gradient was not finite (`16-mixed`).
         last_output: What the last training step returned, detached; None when none ran.
     """
 
@@ -35,6 +36,7 @@ class FitResult(Generic[S]):
     optimizer_steps: int
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     last_output: S | None = None
+    skipped_steps: int = 0
 
 
 def detached(output: S) -> S:

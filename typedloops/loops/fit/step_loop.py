@@ -6,12 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, Generic, cast
 
-from typing_extensions import TypeVar
+from typing_extensions import ParamSpec, TypeVar
 
 from typedloops.loops.base.loop import CONTRACT
 from typedloops.loops.run.context import InRun
 from typedloops.protocols.loop import LoopProtocol
 
+P = ParamSpec("P")
+R = TypeVar("R")
 M = TypeVar("M", default=object)
 B = TypeVar("B", default=object)
 S = TypeVar("S", default=object)
@@ -35,6 +37,8 @@ class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
     One that advances several times for each batch has a `done` and a `reset` of its own.
     The hooks around an optimizer's step (`on_before_backward` and so on) belong to
     `OptimizerLoop`: another loop calls those that it wants heard, `self.trainer.call_hook(...)`.
+    In mixed precision it calls `self.in_precision(model.training_step)`, and what scales losses
+    in 16 bits is `self.context.optimization.scaler`.
 
     Its output is `output`; None where nothing set it, which skips the batch.
     """
@@ -72,6 +76,11 @@ class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
     def bind(self, model: M) -> Callable[[B, int], S]:
         """What to call for each batch of an epoch: `run` with the module filled in."""
         return partial(self.run, model)
+
+    def in_precision(self, step: Callable[P, R]) -> Callable[P, R]:
+        """`step`, a function of the module, computing in the numbers of the run: `Trainer(precision=...)`."""
+        self.context.asked_for_precision = True
+        return self.context.in_precision(step)
 
     def run(self, model: M, batch: B, batch_idx: int) -> S:
         return super().run(model, batch, batch_idx)

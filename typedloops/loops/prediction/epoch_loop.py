@@ -39,7 +39,7 @@ class PredictionEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], lis
         self._predictions: list[object] = []
         self.drive(
             self.open(f"predict {position}", loader, position.limit),
-            position.step_of(model, PREDICTION.step),
+            context.in_precision(position.step_of(model, PREDICTION.step)),
             dataloader_idx=position.index,
             outputs=self._predictions,
             events=BatchEvents(

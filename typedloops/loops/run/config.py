@@ -11,7 +11,9 @@ from torch import Tensor
 from typedloops._core.counting import LARGEST_COUNT
 from typedloops.errors import ConfigurationError
 from typedloops.loops.run.cadence import Cadence, Interval, cadence_of
+from typedloops.loops.run.devices import check_accelerator
 from typedloops.loops.run.durations import Duration, Time, seconds_of
+from typedloops.loops.run.precision import Precision, number_type
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.trainer import ClipAlgorithm
 
@@ -52,6 +54,8 @@ class RunConfig:
         gradient_clip_algorithm: What is not to be larger: the `norm` of all, or each `value`.
         detect_anomaly: Let autograd say which operation made a gradient that is not a number; slow.
         fast_dev_run: Rehearse with so many batches of everything; True is one, 0 or False no rehearsal.
+        precision: The type of numbers, as Lightning names it.
+        accelerator: Where to compute: `auto`, `cpu`, `gpu`, or a device as in `cuda:1`.
         inference_mode: Evaluate under `torch.inference_mode`, which is faster; False is `torch.no_grad`.
 
     Raises:
@@ -77,6 +81,8 @@ class RunConfig:
     gradient_clip_algorithm: ClipAlgorithm = "norm"
     detect_anomaly: bool = False
     fast_dev_run: int | bool = False
+    precision: Precision = "32-true"
+    accelerator: str = "auto"
 
     def __post_init__(self) -> None:
         check_count("max_epochs", self.max_epochs)
@@ -103,6 +109,8 @@ class RunConfig:
             )
         check_schedule("accumulate_grad_batches", self.accumulate_grad_batches)
         check_clipping(self.gradient_clip_val, self.gradient_clip_algorithm)
+        number_type(self.precision)
+        check_accelerator(self.accelerator)
         for setting in fields(self):
             if setting.metadata.get("check") == "limit":
                 check_limit(setting.name, getattr(self, setting.name))

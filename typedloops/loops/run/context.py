@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import ClassVar, Generic, cast
 
+import torch
 from typing_extensions import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from typedloops._core import BatchProgress, Hook, StopFlag
@@ -13,10 +14,12 @@ from typedloops.errors import ConfigurationError, MisuseError, add_note
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.config import RunConfig
+from typedloops.loops.run.devices import device_for, place
 from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.metrics import MetricStore, MetricValues, Scalar
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.optimization import Optimization
+from typedloops.loops.run.precision import NumberType, number_type
 from typedloops.loops.run.requirements import check_tree
 from typedloops.loops.run.rng import isolated_rng
 from typedloops.loops.run.stop_request import StopRequest
@@ -53,6 +56,9 @@ class RunContext:
         self.module = module
         self.host = host
         self.config: RunConfig = RunConfig() if host is None else host.config
+        self.number_type: NumberType = number_type(self.config.precision)
+        self.device: torch.device = torch.device("cpu")
+        self.asked_for_precision = False
         self.listeners: Listeners = Listeners(() if host is None else host.callbacks, unwrapped(module), host)
         self.stop: StopRequest = StopRequest(StopFlag())
         self.optimization: Optimization = Optimization()
@@ -74,6 +80,18 @@ class RunContext:
         A fit brings its own optimizers, limits and steps: there is one at a time, in a run that is for fitting.
         """
         return stage is not Stage.FIT or (self.stage is Stage.FIT and not self.fitting)
+
+    def in_precision(self, step: Callable[P, R]) -> Callable[P, R]:
+        """`step`, a function of the module, computing in the numbers of this run."""
+        return self.number_type.applied_to(step, self.device)
+
+    def place_module(self) -> None:
+        """Bring the module to its device, and make its numbers those of this run."""
+        module, accelerator = unwrapped(self.module), self.config.accelerator
+        self.device = device_for(accelerator, module)
+        self.number_type.check(self.device)
+        place(module, accelerator, self.device)
+        self.number_type.convert(module)
 
     def hook(self, event: str) -> Hook:
         return self.listeners.hook(event)
@@ -168,6 +186,7 @@ def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[st
 
     ```
     M.configure_callbacks, M.prepare_data, C/M.setup(stage), M.configure_model
+    the module moved to its device, in the precision of the run
     ...                                   # on an exception: C/M.on_exception
     C/M.teardown(stage); teardown of every loop, children first
     ```
@@ -278,6 +297,7 @@ def _set_up(context: RunContext) -> None:
             context.hook("setup")(str(context.stage))
         if own is not None:
             own()
+    context.place_module()
 
 
 def _several(callbacks: object) -> Iterable[object]:

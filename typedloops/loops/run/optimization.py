@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from typedloops._core import CallCounter, Progress, ReadyCompleted, SchedulerProgress
 from typedloops._core.calls import AnyCallable
 from typedloops.errors import OptimizerError
+from typedloops.loops.run.scaling import LossScaler
 from typedloops.protocols.module import Scheduler
 
 
@@ -98,6 +99,8 @@ class Optimization:
         automatic: Whether the loops step the schedulers; otherwise the module does.
         steps: Counts the steps of all optimizers.
         max_steps: How many steps to take at most, or None.
+        scaler: Scales the losses of a fit in 16 bits, or None.
+        skipped: Counts the steps that it left out.
         own_scheduler_step: The module's own `lr_scheduler_step`, or None.
         gradient_norm: The norm that the last clipping found, or None.
     """
@@ -109,6 +112,8 @@ class Optimization:
     max_steps: int | None = None
     gradient_norm: Tensor | None = None
     own_scheduler_step: AnyCallable | None = None
+    scaler: LossScaler | None = None
+    skipped: Progress[ReadyCompleted] = field(default_factory=lambda: Progress(ReadyCompleted(), ReadyCompleted()))
     _handles: list[RemovableHandle] = field(default_factory=list[RemovableHandle])
 
     def start_counting(self) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, cast
 
 import torch
-from torch import nn
+from torch import Tensor
 from typing_extensions import ParamSpec, TypeVar
 
-from typedloops._core import BatchDriver, BatchProgress, BatchStatus, ReadyCompleted, StopFlag
+from typedloops._core import BatchDriver, BatchProgress, BatchStatus, BatchTransfer, ReadyCompleted, StopFlag
 from typedloops._core.calls import AnyCallable
 from typedloops.errors import InternalError, add_note
 from typedloops.loops.run.config import BatchLimit
@@ -203,27 +203,45 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
 
 
 def transform_of(context: RunContext, dataloader_idx: int) -> Callable[[B], B] | None:
-    """The module's own transfer hooks as one function, or None when it has none."""
-    device = device_of(context.module)
-    arguments: dict[str, tuple[object, ...]] = {
-        "on_before_batch_transfer": (dataloader_idx,),
-        "transfer_batch_to_device": (device, dataloader_idx),
-        "on_after_batch_transfer": (dataloader_idx,),
-    }
-    own = {name: context.listeners.of_module(name) for name in arguments}
-    hooks = [(hook, arguments[name]) for name, hook in own.items() if hook is not None]
-    if not hooks:
-        return None
+    """What is done to a batch before its step: the module's transfer hooks, and around them the move to the device.
+
+    None when there is nothing to do: no hooks, on the CPU, in 32 bits.
+    """
+    before = context.listeners.of_module("on_before_batch_transfer")
+    own = context.listeners.of_module("transfer_batch_to_device")
+    after = context.listeners.of_module("on_after_batch_transfer")
+    transfer = transfer_of(context.device, context.number_type.converts_to, moves=own is None)
+    if before is None and own is None and after is None:
+        return transfer
+    calls: list[tuple[AnyCallable, tuple[object, ...]]] = [
+        (hook, arguments)
+        for hook, arguments in (
+            (before, (dataloader_idx,)),
+            (own, (context.device, dataloader_idx)),
+            (transfer, ()),
+            (after, (dataloader_idx,)),
+        )
+        if hook is not None
+    ]
 
     def transform(batch: B) -> B:
-        for hook, rest in hooks:
-            batch = cast("B", hook(batch, *rest))
+        for function, rest in calls:
+            batch = cast("B", function(batch, *rest))
         return batch
 
     return transform
 
 
-def device_of(module: object) -> torch.device:
-    """Where the module's first parameter is; the CPU for a module without parameters."""
-    parameter = next(module.parameters(), None) if isinstance(module, nn.Module) else None
-    return torch.device("cpu") if parameter is None else parameter.device
+def transfer_of(device: torch.device, dtype: torch.dtype | None, *, moves: bool = True) -> BatchTransfer | None:
+    """What brings batches to a device and makes their numbers of a type, or None when that is nothing.
+
+    Args:
+        device: Where the run computes.
+        dtype: The type of its numbers, or None for that which they have.
+        moves: Whether batches are moved; otherwise the module does that.
+    """
+    goes = moves and device.type != "cpu"
+    if not goes and dtype is None:
+        return None
+    # Apple's devices may read before the copy is complete.
+    return BatchTransfer(Tensor, device if goes else None, dtype, non_blocking=device.type not in ("cpu", "mps"))

@@ -1,0 +1,102 @@
+"""Losses scaled up, so that their gradients do not vanish in 16 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from typedloops._core import Progress, ReadyCompleted
+
+if TYPE_CHECKING:
+    from typedloops._core.optimizing import Loss
+
+
+class LossScaler:
+    """torch's `GradScaler` for all optimizers of a fit.
+
+    The scale is adapted when the next loss is scaled: until then there may be gradients, of
+    another optimizer, that are to be divided by the one of now.
+
+    Args:
+        device: Where the run computes.
+        skipped: Counts the steps that are left out because a gradient is not finite.
+    """
+
+    def __init__(self, device: torch.device, skipped: Progress[ReadyCompleted]) -> None:
+        self.grad_scaler: torch.amp.GradScaler = torch.amp.GradScaler(device.type)
+        self._skipped = skipped
+        self._unscaled: set[int] = set()
+        self._due = False
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """What to differentiate for `loss`."""
+        self._adapt()
+        return self.grad_scaler.scale(loss)
+
+    def unscale(self, optimizer: Optimizer) -> None:
+        """Make gradients those of the loss itself; once, however often it is called for one step."""
+        if id(optimizer) not in self._unscaled:
+            self.grad_scaler.unscale_(optimizer)
+            self._unscaled.add(id(optimizer))
+
+    def may_step(self, optimizer: Optimizer) -> bool:
+        """Whether the gradients are finite; otherwise the step counts as skipped.  This waits for the device."""
+        self.unscale(optimizer)
+        # What `GradScaler.step` asks before it steps.  That leaves it to some fused optimizers, which then
+        # count the step as taken, and cannot be used with a closure.
+        found = self.grad_scaler._found_inf_per_device(optimizer)  # pyright: ignore[reportPrivateUsage]
+        self._due = self._due or bool(found)
+        finite = not any(cast("Tensor", flag).item() for flag in found.values())
+        if not finite:
+            self._skipped.increment_ready()
+            self._skipped.increment_completed()
+        return finite
+
+    def of(self, optimizer: Optimizer) -> OptimizerScaler:
+        """This scaler for one optimizer."""
+        return OptimizerScaler(self, optimizer)
+
+    def state_dict(self) -> dict[str, object]:
+        self._adapt()
+        return self.grad_scaler.state_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
+        self.grad_scaler.load_state_dict(dict(state_dict))
+
+    def _adapt(self) -> None:
+        if self._due:
+            self._due = False
+            self._unscaled.clear()
+            self.grad_scaler.update()
+
+
+class OptimizerScaler:
+    """A scaler for one optimizer, as the step of automatic optimization uses it.
+
+    Args:
+        scaler: The scaler of the fit.
+        optimizer: What steps.
+    """
+
+    def __init__(self, scaler: LossScaler, optimizer: Optimizer) -> None:
+        self._scaler = scaler
+        self._optimizer = optimizer
+
+    def scale(self, loss: Loss) -> Loss:
+        return self._scaler.scale(cast("Tensor", loss))
+
+    def unscale(self) -> None:
+        self._scaler.unscale(self._optimizer)
+
+    def may_step(self) -> bool:
+        return self._scaler.may_step(self._optimizer)
+
+    def step(self) -> bool:
+        if not self.may_step():
+            return False
+        self._optimizer.step()
+        return True
