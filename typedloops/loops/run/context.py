@@ -58,13 +58,13 @@ class RunContext:
         self.config: RunConfig = RunConfig() if host is None else host.config
         self.number_type: NumberType = number_type(self.config.precision)
         self.device: torch.device = torch.device("cpu")
-        self.asked_for_precision = False
+        self.asked_for_precision: bool = False
         self.listeners: Listeners = Listeners(() if host is None else host.callbacks, unwrapped(module), host)
         self.stop: StopRequest = StopRequest(StopFlag())
         self.optimization: Optimization = Optimization()
         self.epoch = 0
         self.max_epochs: int | None = None
-        self.validated_at = 0.0
+        self.validated_at: float = 0.0
         self.num_batches: int | None = None
         self.batch_progress: BatchProgress | None = None
         self.fitting = False
