@@ -13,7 +13,7 @@ from tests.modules import Batch, Classifier, Loader, batches
 from typedloops import Callback, FitLoop, OptimizerLoop, Trainer, TrainingBatchLoop, TrainingEpochLoop, ValidationLoop
 from typedloops.callbacks import ModuleHooks
 
-EVENTS = sorted(name for name in vars(Callback) if name.startswith("on_") or name in ("setup", "teardown"))
+EVENTS = sorted(name for name in vars(Callback) if not name.startswith("_") and callable(getattr(Callback, name)))
 MODULE_ONLY = (
     "configure_callbacks",
     "prepare_data",
@@ -83,6 +83,7 @@ def evaluation(name: str, step: str, count: int) -> list[str]:
     return [
         *both(f"on_{name}_start", f"on_{name}_epoch_start"),
         *one * count,
+        *([] if name == "predict" else both(f"{name}_epoch_end")),
         *both(f"on_{name}_epoch_end", f"on_{name}_end"),
     ]
 
@@ -99,7 +100,8 @@ TRAINING_BATCH = [
 
 def fit(epochs: int, count: int, val: int) -> list[str]:
     validation = evaluation("validation", "validation_step", val) if val else []
-    epoch = [*both("on_train_epoch_start"), *TRAINING_BATCH * count, *validation, *both("on_train_epoch_end")]
+    epoch = [*both("on_train_epoch_start"), *TRAINING_BATCH * count, *validation]
+    epoch += both("training_epoch_end", "on_train_epoch_end")
     return [
         *SET_UP,
         "M.configure_optimizers",
@@ -171,7 +173,7 @@ def test_validation_within_an_epoch(tree: str) -> None:
     trainer.fit(trace.module(), batches(5), batches(1))
     validation = evaluation("validation", "validation_step", 1)
     plain = fit(epochs=1, count=0, val=0)
-    end = plain.index("C.on_train_epoch_end")
+    end = plain.index("C.training_epoch_end")
     plain[end:end] = [*[*TRAINING_BATCH * 2, *validation] * 2, *TRAINING_BATCH]
     assert trace.events == plain
 

@@ -45,5 +45,11 @@ def test_hooks_and_names_of_ones_own_are_not_told_of() -> None:
         Trainer(max_epochs=1, callbacks=[Mine(), everything()]).fit(Classifier(), batches(1))
 
 
+def test_a_prediction_has_no_hook_for_its_outputs() -> None:
+    model = with_method(Classifier, "predict_epoch_end")
+    with pytest.warns(UserWarning, match=r"^Mine\.predict_epoch_end: .* Did you mean `on_predict_epoch_end`\?"):
+        Trainer().predict(model, batches(1))
+
+
 def test_what_former_hooks_became_is_there() -> None:
     assert set(FORMER.values()) <= ARGUMENTS.keys()

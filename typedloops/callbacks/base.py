@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Generic
 
 from torch import Tensor, nn
@@ -60,6 +61,9 @@ class Callback(Generic[M, B]):
     def on_train_batch_end(self, trainer: TrainerView, module: M, outputs: object, batch: B, batch_idx: int) -> None:
         """The step has run and returned `outputs`."""
 
+    def training_epoch_end(self, trainer: TrainerView, module: M, outputs: Sequence[object]) -> None:
+        """An epoch of training has given `outputs`, one for each batch and without their graphs."""
+
     def on_train_epoch_end(self, trainer: TrainerView, module: M) -> None:
         """An epoch of training is over, its validation included."""
 
@@ -85,6 +89,9 @@ class Callback(Generic[M, B]):
     ) -> None:
         """The step has run and returned `outputs`."""
 
+    def validation_epoch_end(self, trainer: TrainerView, module: M, outputs: Sequence[object]) -> None:
+        """A validation has given `outputs`, one for each batch; of several loaders a list for each."""
+
     def on_validation_epoch_end(self, trainer: TrainerView, module: M) -> None:
         """A validation has gone through its loaders."""
 
@@ -106,6 +113,9 @@ class Callback(Generic[M, B]):
         self, trainer: TrainerView, module: M, outputs: object, batch: B, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """The step has run and returned `outputs`."""
+
+    def test_epoch_end(self, trainer: TrainerView, module: M, outputs: Sequence[object]) -> None:
+        """A test has given `outputs`, one for each batch; of several loaders a list for each."""
 
     def on_test_epoch_end(self, trainer: TrainerView, module: M) -> None:
         """A test has gone through its loaders."""

@@ -17,13 +17,16 @@ from typedloops.protocols.module import Scheduler
 from typedloops.protocols.trainer import ClipAlgorithm
 
 B = TypeVar("B", default=object)
+O = TypeVar("O", default=object)
 
 
-class ModuleHooks(Generic[B]):
+class ModuleHooks(Generic[B, O]):
     """Every hook that the loops call on a module: override the ones of interest.
 
     Any module may have any of these without this class; inherited beside
-    `nn.Module`, it lets a type checker check their signatures.  `B` is the batch.
+    `nn.Module`, it lets a type checker check their signatures.  `B` is the batch, `O` what
+    the steps return, whose lists the `..._epoch_end` hooks without `on_` are given: outputs are kept
+    for the sake of these hooks alone.
     """
 
     placeholder_hooks = True
@@ -108,6 +111,9 @@ class ModuleHooks(Generic[B]):
     def on_train_batch_end(self, outputs: object, batch: B, batch_idx: int) -> None:
         """The step has run and returned `outputs`."""
 
+    def training_epoch_end(self, outputs: list[O]) -> None:
+        """An epoch of training has given `outputs`, one for each batch and without their graphs."""
+
     def on_train_epoch_end(self) -> None:
         """An epoch of training is over, its validation included."""
 
@@ -129,6 +135,9 @@ class ModuleHooks(Generic[B]):
     def on_validation_batch_end(self, outputs: object, batch: B, batch_idx: int, dataloader_idx: int = 0) -> None:
         """The step has run and returned `outputs`."""
 
+    def validation_epoch_end(self, outputs: list[O]) -> None:
+        """A validation has given `outputs`, one for each batch; of several loaders a list for each."""
+
     def on_validation_epoch_end(self) -> None:
         """A validation has gone through its loaders."""
 
@@ -146,6 +155,9 @@ class ModuleHooks(Generic[B]):
 
     def on_test_batch_end(self, outputs: object, batch: B, batch_idx: int, dataloader_idx: int = 0) -> None:
         """The step has run and returned `outputs`."""
+
+    def test_epoch_end(self, outputs: list[O]) -> None:
+        """A test has given `outputs`, one for each batch; of several loaders a list for each."""
 
     def on_test_epoch_end(self) -> None:
         """A test has gone through its loaders."""

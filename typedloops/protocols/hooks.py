@@ -98,6 +98,12 @@ class OnTrainBatchEnd(Protocol[T_contra, M_contra, B_contra, O_contra]):
     ) -> object: ...
 
 
+class TrainingEpochEnd(Protocol[T_contra, M_contra, O_contra]):
+    """An epoch of training has given `outputs`, one for each batch and without their graphs."""
+
+    def training_epoch_end(self, trainer: T_contra, module: M_contra, outputs: O_contra, /) -> object: ...
+
+
 class OnTrainEpochEnd(Protocol[T_contra, M_contra]):
     """An epoch of training is over, its validation included."""
 
@@ -151,6 +157,12 @@ class OnValidationBatchEnd(Protocol[T_contra, M_contra, B_contra, O_contra]):
     ) -> object: ...
 
 
+class ValidationEpochEnd(Protocol[T_contra, M_contra, O_contra]):
+    """A validation has given `outputs`, one for each batch; of several loaders a list for each."""
+
+    def validation_epoch_end(self, trainer: T_contra, module: M_contra, outputs: O_contra, /) -> object: ...
+
+
 class OnValidationEpochEnd(Protocol[T_contra, M_contra]):
     """A validation has gone through its loaders."""
 
@@ -196,6 +208,12 @@ class OnTestBatchEnd(Protocol[T_contra, M_contra, B_contra, O_contra]):
         dataloader_idx: int = 0,
         /,
     ) -> object: ...
+
+
+class TestEpochEnd(Protocol[T_contra, M_contra, O_contra]):
+    """A test has given `outputs`, one for each batch; of several loaders a list for each."""
+
+    def test_epoch_end(self, trainer: T_contra, module: M_contra, outputs: O_contra, /) -> object: ...
 
 
 class OnTestEpochEnd(Protocol[T_contra, M_contra]):
@@ -282,6 +300,7 @@ CallbackProtocol: TypeAlias = (
     | OnAfterBackward[Never, Never]
     | OnBeforeOptimizerStep[Never, Never]
     | OnTrainBatchEnd[Never, Never, Never, Never]
+    | TrainingEpochEnd[Never, Never, Never]
     | OnTrainEpochEnd[Never, Never]
     | OnTrainEnd[Never, Never]
     | OnFitEnd[Never, Never]
@@ -289,12 +308,14 @@ CallbackProtocol: TypeAlias = (
     | OnValidationEpochStart[Never, Never]
     | OnValidationBatchStart[Never, Never, Never]
     | OnValidationBatchEnd[Never, Never, Never, Never]
+    | ValidationEpochEnd[Never, Never, Never]
     | OnValidationEpochEnd[Never, Never]
     | OnValidationEnd[Never, Never]
     | OnTestStart[Never, Never]
     | OnTestEpochStart[Never, Never]
     | OnTestBatchStart[Never, Never, Never]
     | OnTestBatchEnd[Never, Never, Never, Never]
+    | TestEpochEnd[Never, Never, Never]
     | OnTestEpochEnd[Never, Never]
     | OnTestEnd[Never, Never]
     | OnPredictStart[Never, Never]

@@ -17,9 +17,10 @@ from typedloops.loops.evaluation import TestLoop, ValidationLoop
 from typedloops.loops.fit import FitLoop
 from typedloops.loops.prediction import PredictionLoop
 from typedloops.loops.run.cadence import Interval
-from typedloops.loops.run.config import BatchCount, RunConfig, Weigh
+from typedloops.loops.run.config import BatchCount, BatchCounts, RunConfig, Weigh
 from typedloops.loops.run.context import RunContext, open_run
 from typedloops.loops.run.durations import Count, Time, Unit, counted
+from typedloops.loops.run.limits import counted_limits
 from typedloops.loops.run.listeners import checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
 from typedloops.loops.run.precision import Precision
@@ -95,7 +96,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
         min_steps: Honour a request to stop only after so many optimizer steps.
         limit_train_batches: Batches of an epoch of training: an int counts them, a float is
             a share of the loader.
-        limit_val_batches: Batches of each validation loader, likewise.
+        limit_val_batches: Batches of each validation loader, likewise; a list has one limit for each.
         limit_test_batches: Batches of each test loader, likewise.
         limit_predict_batches: Batches of each prediction loader, likewise.
         check_val_every_n_epoch: Validate in every n-th epoch of a fit; None counts
@@ -144,9 +145,9 @@ class Trainer(Generic[FL, VL, TL, PL]):
         min_epochs: Count = 0,
         min_steps: Count = 0,
         limit_train_batches: BatchCount = 1.0,
-        limit_val_batches: BatchCount = 1.0,
-        limit_test_batches: BatchCount = 1.0,
-        limit_predict_batches: BatchCount = 1.0,
+        limit_val_batches: BatchCounts = 1.0,
+        limit_test_batches: BatchCounts = 1.0,
+        limit_predict_batches: BatchCounts = 1.0,
         check_val_every_n_epoch: Count | None = 1,
         val_check_interval: Interval = 1.0,
         num_sanity_val_steps: int = 0,
@@ -173,9 +174,9 @@ class Trainer(Generic[FL, VL, TL, PL]):
             min_epochs=counted("min_epochs", min_epochs, Unit.EPOCHS),
             min_steps=counted("min_steps", min_steps, Unit.STEPS),
             limit_train_batches=counted("limit_train_batches", limit_train_batches, Unit.BATCHES),
-            limit_val_batches=counted("limit_val_batches", limit_val_batches, Unit.BATCHES),
-            limit_test_batches=counted("limit_test_batches", limit_test_batches, Unit.BATCHES),
-            limit_predict_batches=counted("limit_predict_batches", limit_predict_batches, Unit.BATCHES),
+            limit_val_batches=counted_limits("limit_val_batches", limit_val_batches),
+            limit_test_batches=counted_limits("limit_test_batches", limit_test_batches),
+            limit_predict_batches=counted_limits("limit_predict_batches", limit_predict_batches),
             check_val_every_n_epoch=counted("check_val_every_n_epoch", check_val_every_n_epoch, Unit.EPOCHS),
             val_check_interval=val_check_interval,
             num_sanity_val_steps=num_sanity_val_steps,

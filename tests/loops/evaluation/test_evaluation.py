@@ -210,6 +210,14 @@ def test_result_with_nothing_in_it() -> None:
     assert EvaluationResult((LoaderResult(),)).batches == 0
 
 
+def test_a_metric_that_is_not_there() -> None:
+    result = Trainer().validate(Classifier(), [Loader(batches(1)), Loader(batches(1))])
+    there = r"\['val_loss/dataloader_idx_0', 'val_loss/dataloader_idx_1'\]"
+    with pytest.raises(KeyError, match=f"there is no metric 'val_loss'; there are {there}"):
+        result.metrics["val_loss"]
+    assert result.dataloaders[1].metrics["val_loss"] == result.metrics["val_loss/dataloader_idx_1"]
+
+
 def test_counters() -> None:
     trainer = Trainer()
     for _ in range(2):

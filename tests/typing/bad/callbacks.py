@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 from tests.typing.good.models import Batch, Classifier
 from typedloops import Callback, ModuleHooks, Trainer, TrainerView
@@ -82,3 +82,12 @@ class WrongHooks(Classifier, ModuleHooks[Batch]):
 
     def configure_callbacks(self) -> list[NoHook]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         return []
+
+
+class WrongOutputs(Classifier, ModuleHooks[Batch, Tensor]):
+    def training_epoch_end(self, outputs: list[int]) -> None: ...  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+    def validation_epoch_end(self) -> None: ...  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+
+
+class GathersTooMuch(Callback):
+    def test_epoch_end(self, trainer: TrainerView, module: nn.Module, outputs: list[Batch]) -> None: ...  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import assert_type
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import Never
@@ -12,7 +13,7 @@ from typing_extensions import Never
 from tests.typing.good.models import Batch, Classifier, batches
 from typedloops import Callback, FitResult, ModuleHooks, Stage, Trainer, TrainerView
 from typedloops.protocols import CallbackProtocol, Logger
-from typedloops.protocols.hooks import OnTrainBatchEnd, OnTrainStart
+from typedloops.protocols.hooks import OnTrainBatchEnd, OnTrainStart, TrainingEpochEnd
 
 data = batches()
 
@@ -106,6 +107,37 @@ class Hooked(Classifier, ModuleHooks[Batch]):
     def configure_callbacks(self) -> list[ByShape]:
         return [ByShape()]
 
+
+class Summing(Classifier, ModuleHooks[Batch, Tensor]):
+    """Wants the outputs of all steps at the end of an epoch."""
+
+    def training_epoch_end(self, outputs: list[Tensor]) -> None:
+        assert_type(torch.stack(outputs), Tensor)
+
+    def validation_epoch_end(self, outputs: Sequence[object]) -> None: ...
+
+
+class SummingLoaders(ModuleHooks[Batch, list[Tensor]]):
+    """Of several loaders it gets a list for each."""
+
+    def test_epoch_end(self, outputs: list[list[Tensor]]) -> None:
+        assert_type(outputs[0][0], Tensor)
+
+
+class Gathering(Callback[Classifier]):
+    def validation_epoch_end(self, trainer: TrainerView, module: Classifier, outputs: Sequence[object]) -> None:
+        trainer.log("outputs", len(outputs))
+
+
+class GatheringByShape:
+    """This hook alone makes a callback; what the outputs are is for it to know."""
+
+    def training_epoch_end(self, trainer: object, module: object, outputs: list[Tensor]) -> None: ...
+
+
+gathers: TrainingEpochEnd[TrainerView, Classifier, list[Tensor]] = GatheringByShape()
+summed = Trainer(max_epochs=1, callbacks=[Gathering(), GatheringByShape()]).fit(Summing(), data, data)
+assert summed.metrics["outputs"] == len(data)
 
 by_shape, logger = ByShape(), Memory()
 callbacks: list[CallbackProtocol] = [by_shape, Indifferent(), OnlyTheCheck(), NamedOtherwise(), ByBaseClass(), Typed()]

@@ -58,6 +58,9 @@ assert_type(Trainer(validate_loop=Counting()).validate_loop, Counting)
 assert_type(Trainer(validate_loop=Counting()).validate(model, [loader(), loader()]), EvaluationResult)
 assert_type(TestLoop().run(model, data), EvaluationResult)
 assert_type(ValidationLoop(1).dataloader_progress.total.completed, int)
+each = Trainer(limit_val_batches=[1, 0.5], limit_test_batches=("1ba", 1.0), validate_loop=ValidationLoop([1, 2]))
+assert_type(each.validate(model, [loader(), loader()]), EvaluationResult)
+assert_type(each.test(model, [loader(), loader()]).dataloaders[1].metrics["accuracy"], float)
 loops: list[type[ValidationLoop | TestLoop]] = [Counting, TestLoop]
 
 prediction = PredictionLoop(epoch_loop=PredictionEpochLoop())

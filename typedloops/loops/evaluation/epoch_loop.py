@@ -53,7 +53,7 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
             context.in_precision(position.step_of(model, self.kind.step)),
             dataloader_idx=position.index,
             events=BatchEvents(
-                before=position.listeners(before), consume=self._take_metrics, after=position.listeners(after)
+                before=position.listeners(before), consume=self._take_metrics, after=position.after_step(after)
             ),
         )
 

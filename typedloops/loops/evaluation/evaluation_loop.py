@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
+from typedloops._core import Hook
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation.epoch_loop import EvaluationEpochLoop
 from typedloops.loops.evaluation.result import EvaluationResult, LoaderResult
-from typedloops.loops.run.config import BatchCount
+from typedloops.loops.run.config import BatchCounts
 from typedloops.loops.run.kind import TEST, VALIDATION
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
@@ -34,23 +36,29 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
     advance:
         epoch_loop.run(model, loader, position)           # for each loader
     on_run_end:
+        C/M.validation_epoch_end(outputs)                 # only for this are outputs kept
         C/M.on_validation_epoch_end, C/M.on_validation_end
     the mode of every submodule restored
     ```
 
-    In a test, `validation` is `test`.
+    In a test, `validation` is `test`.  The outputs are those of all steps, in a list; of several
+    loaders, in a list for each.
 
     Args:
-        limit_batches: How many batches of each loader at most; None is what the trainer says.
+        limit_batches: How many batches of each loader at most, or a list with a limit for each; None is what
+            the trainer says.
         epoch_loop: Evaluates one loader.
 
     Its output has the metrics of each loader.
     """
 
+    transient_fields: ClassVar[tuple[str, ...]] = ("_outputs",)
     epoch_loop: Slot[EvaluationEpochLoop[B]] = Slot()
 
+    _outputs: list[list[object]] | None = None
+
     def __init__(
-        self, limit_batches: BatchCount | None = None, *, epoch_loop: EvaluationEpochLoop[B] | None = None
+        self, limit_batches: BatchCounts | None = None, *, epoch_loop: EvaluationEpochLoop[B] | None = None
     ) -> None:
         super().__init__(limit_batches)
         self.epoch_loop = EvaluationEpochLoop(self.kind) if epoch_loop is None else epoch_loop
@@ -59,10 +67,31 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
     def connect(self, *, epoch_loop: EvaluationEpochLoop[B] | None = None) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
 
+    def on_run_start(self, model: M, dataloaders: Loaders[B]) -> None:
+        self._outputs = [] if len(self._epoch_end) else None
+        super().on_run_start(model, dataloaders)
+
+    @property
+    def _epoch_end(self) -> Hook:
+        """Those who want the outputs of all steps."""
+        return self.context.hook(f"{self.kind.name}_epoch_end")
+
     def run_loader(self, model: M, loader: Iterable[B], position: LoaderPosition) -> LoaderResult:
         context = self.context
         with context.log_to(context.logging_to):  # the loader's own metrics, and then those of the run again
-            return self.epoch_loop.run(model, loader, position)
+            return self.epoch_loop.run(model, loader, self._with_outputs(position))
+
+    def _with_outputs(self, position: LoaderPosition) -> LoaderPosition:
+        """A position whose outputs are kept, if anybody wants them."""
+        if self._outputs is None:
+            return position
+        outputs: list[object] = []
+        self._outputs.append(outputs)
+
+        def keep(output: object, batch: B, batch_idx: int) -> None:
+            outputs.append(output)
+
+        return replace(position, take=keep)
 
     def result(self, results: Sequence[LoaderResult]) -> EvaluationResult:
         return EvaluationResult(tuple(results), self.context.logging_to.compute())
@@ -70,6 +99,13 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
     def on_results(self, results: Sequence[LoaderResult]) -> None:
         # So that the hook of the epoch's end can read what the steps came to, and log on.
         self.context.metrics.update(self.result(results).metrics)
+        outputs, self._outputs = self._outputs, None
+        if outputs is not None:
+            self._epoch_end(outputs[0] if len(outputs) == 1 else outputs)
+
+    def teardown(self) -> None:
+        super().teardown()
+        self._outputs = None
 
     def on_result(self, result: EvaluationResult) -> None:
         self.context.publish(result.metrics)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from typedloops.loops.run.metrics import MetricValues
+
 
 @dataclass(frozen=True)
 class LoaderResult:
@@ -39,12 +41,15 @@ class EvaluationResult:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The metrics by name; those of several loaders by `name/dataloader_idx_<i>`."""
+        """The metrics by name; those of several loaders by `name/dataloader_idx_<i>`.
+
+        Asked for one that is not there, it says which there are.
+        """
         if len(self.dataloaders) == 1:
-            return {**self.dataloaders[0].metrics, **self.logged}
+            return MetricValues({**self.dataloaders[0].metrics, **self.logged})
         of_loaders = {
             f"{name}/dataloader_idx_{i}": value
             for i, loader in enumerate(self.dataloaders)
             for name, value in loader.metrics.items()
         }
-        return {**of_loaders, **self.logged}
+        return MetricValues({**of_loaders, **self.logged})

@@ -11,6 +11,7 @@ from typing import ClassVar, Generic, cast
 from typing_extensions import Never, TypeVar
 
 from typedloops._core import BatchStatus
+from typedloops._core.calls import AnyCallable
 from typedloops._core.shapes import is_mapping
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.node import LoopNode
@@ -18,11 +19,13 @@ from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation import ValidationLoop
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.restart import reset_progress
+from typedloops.loops.fit.result import detached
 from typedloops.loops.fit.step_loop import bind
 from typedloops.loops.fit.validations import Validations
 from typedloops.loops.run.config import BatchCount, BatchLimit, check_limit
 from typedloops.loops.run.durations import Unit, counted
 from typedloops.loops.run.interrupt import EvaluationLeft
+from typedloops.loops.run.limits import leaves_nothing
 from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents, BatchSource
 from typedloops.protocols.data import Loaders
@@ -41,11 +44,13 @@ class EpochResult(Generic[S]):
         status: Why it ended.
         batches: How many batches were trained on.
         last_output: The output of the last batch; None when there was none.
+        outputs: Those of all batches, detached, if there is a hook `training_epoch_end`; otherwise None.
     """
 
     status: BatchStatus
     batches: int
     last_output: S | None
+    outputs: list[S] | None = None
 
 
 class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], EpochResult[S]], Generic[M, B, S]):
@@ -72,11 +77,12 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     Its output says why it ended, how many batches it had, and what the last one gave.
     """
 
-    transient_fields: ClassVar[tuple[str, ...]] = ("_validation", "_validations")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_validation", "_validations", "_outputs")
     batch_loop: Slot[TrainingBatchLoop[M, B, S]] = Slot()
     val_loop: Slot[ValidationLoop] = Slot()
 
     _validations: Validations | None = None
+    _outputs: list[S] | None = None
 
     def __init__(
         self,
@@ -121,9 +127,22 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
                 consume=self._take_metrics if optimization.monitors_steps else None,
                 gate=context.listeners.of_module("on_train_batch_start"),
                 after_step=self._after_step(),
-                after=context.hook("on_train_batch_end").listeners,
+                after=(*self._keeping_outputs(), *context.hook("on_train_batch_end").listeners),
             ),
         )
+
+    def _keeping_outputs(self) -> tuple[AnyCallable, ...]:
+        """What keeps the output of each batch, if anybody wants them at the end of the epoch."""
+        self._outputs = None
+        if not len(self.context.hook("training_epoch_end")):
+            return ()
+        outputs: list[S] = []
+        self._outputs = outputs
+
+        def keep(output: S, batch: B, batch_idx: int) -> None:
+            outputs.append(detached(output))
+
+        return (keep,)
 
     def _validations_of(self, source: BatchSource[B], val_dataloaders: Loaders[object] | None) -> Validations | None:
         """When to validate within this epoch; None is not."""
@@ -172,7 +191,8 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         self.check_ran()
         # The driver only knows that the outputs are those of the step that it was given.
         last_output = cast("S | None", self.driver.last_output)
-        result = EpochResult(self.driver.status, self.batch_progress.current.completed, last_output)
+        result = EpochResult(self.driver.status, self.batch_progress.current.completed, last_output, self._outputs)
+        self._outputs = None
         if self._validates_at_end():
             self._validate()
         return result
@@ -205,7 +225,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     def can_validate(self, val_dataloaders: Loaders[object] | None) -> bool:
         """Whether these loaders, if any, leave something to validate on."""
         # At run time any loop may be in the slot.
-        return val_dataloaders is not None and getattr(self.val_loop, "limit", None) != 0
+        return val_dataloaders is not None and not leaves_nothing(getattr(self.val_loop, "limit", None))
 
     def check_validation(self, val_dataloaders: Loaders[object] | None) -> None:
         """Say now what is wrong with the validation loaders, not after an epoch of training."""
@@ -221,6 +241,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         super().teardown()
         vars(self).pop("_validation", None)
         self._validations = None
+        self._outputs = None
 
 
 def take_training_scalars(metrics: MetricStore, output: object) -> None:

@@ -69,6 +69,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     advance, for each epoch:
         C/M.on_train_epoch_start
         epoch_loop.run(model, train_dataloaders, val_dataloaders)
+        C/M.training_epoch_end(outputs)                   # only for this are outputs kept
     on_advance_end:
         C/M.on_train_epoch_end
         schedulers with the interval `epoch`
@@ -217,6 +218,8 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         epoch = self.epoch_loop.run(model, train_dataloaders, val_dataloaders)
         self.epoch_progress.increment_processed()
         self._take_metrics(epoch)
+        if epoch.outputs is not None:
+            context.hook("training_epoch_end")(epoch.outputs)
 
     def on_advance_end(self) -> None:
         context = self.context

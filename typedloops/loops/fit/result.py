@@ -9,6 +9,7 @@ from typing import Generic, cast
 from torch import Tensor
 from typing_extensions import TypeVar
 
+from typedloops._core.shapes import is_list_or_tuple
 from typedloops.loops.fit.stopping import StopReason
 
 S = TypeVar("S", default=object)
@@ -40,10 +41,14 @@ class FitResult(Generic[S]):
 
 
 def detached(output: S) -> S:
-    """`output` without its graph: a tensor, or a dict of the entries of a mapping."""
+    """`output` without its graph: a tensor, a dict of the entries of a mapping, or a list or tuple of the items."""
     if isinstance(output, Tensor):
         return cast("S", output.detach())
     if isinstance(output, Mapping):
         entries = cast("Mapping[object, object]", output)
         return cast("S", {name: detached(value) for name, value in entries.items()})
+    plain: object = output
+    if is_list_or_tuple(plain) and type(plain) in (list, tuple):
+        items = [detached(item) for item in plain]
+        return cast("S", tuple(items) if isinstance(plain, tuple) else items)
     return output

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.prediction.epoch_loop import PredictionEpochLoop
-from typedloops.loops.run.config import BatchCount
+from typedloops.loops.run.config import BatchCounts
 from typedloops.loops.run.kind import PREDICTION
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
@@ -39,7 +39,8 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], list[Anythin
     ```
 
     Args:
-        limit_batches: How many batches of each loader at most; None is what the trainer says.
+        limit_batches: How many batches of each loader at most, or a list with a limit for each; None is what
+            the trainer says.
         epoch_loop: Predicts one loader.
 
     Its output is the list of predictions, one for each batch; of a list of loaders (of one,
@@ -51,7 +52,7 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], list[Anythin
     epoch_loop: Slot[PredictionEpochLoop[object]] = Slot()
 
     def __init__(
-        self, limit_batches: BatchCount | None = None, *, epoch_loop: PredictionEpochLoop[object] | None = None
+        self, limit_batches: BatchCounts | None = None, *, epoch_loop: PredictionEpochLoop[object] | None = None
     ) -> None:
         super().__init__(limit_batches)
         self.epoch_loop = PredictionEpochLoop() if epoch_loop is None else epoch_loop

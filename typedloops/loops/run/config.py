@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeAlias, cast, get_args
 
 from torch import Tensor
 
 from typedloops._core.counting import LARGEST_COUNT
+from typedloops._core.shapes import is_list_or_tuple
 from typedloops.errors import ConfigurationError
 from typedloops.loops.run.cadence import Cadence, Interval, cadence_of
 from typedloops.loops.run.devices import check_accelerator
@@ -22,6 +23,12 @@ BatchLimit: TypeAlias = int | float
 
 BatchCount: TypeAlias = BatchLimit | str | Duration
 """Such a limit as it may be given: `5`, `"5ba"`, `Duration.batches(5)`, `0.5`."""
+
+BatchLimits: TypeAlias = BatchLimit | Sequence[BatchLimit]
+"""The limit on every loader, or one for each."""
+
+BatchCounts: TypeAlias = BatchCount | Sequence[BatchCount]
+"""Such limits as they may be given."""
 
 Weigh: TypeAlias = Callable[[Anything], Tensor | float]
 """How much a batch counts: its items or tokens, say."""
@@ -41,9 +48,9 @@ class RunConfig:
         min_epochs: Honour a request to stop only after so many epochs.
         min_steps: Honour a request to stop only after so many optimizer steps.
         limit_train_batches: Batches of an epoch of training.
-        limit_val_batches: Batches of each validation loader.
-        limit_test_batches: Batches of each test loader.
-        limit_predict_batches: Batches of each prediction loader.
+        limit_val_batches: Batches of each validation loader; a list has one limit for each.
+        limit_test_batches: Batches of each test loader, likewise.
+        limit_predict_batches: Batches of each prediction loader, likewise.
         check_val_every_n_epoch: Validate in every n-th epoch; None counts `val_check_interval` across epochs.
         val_check_interval: Validate after so many batches (int), such a share of the epoch (float; 1.0 is its end),
             so many epochs (`"2ep"`), or so much time (`timedelta`, `"DD:HH:MM:SS"`).
@@ -68,9 +75,9 @@ class RunConfig:
     min_epochs: int = 0
     min_steps: int = 0
     limit_train_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
-    limit_val_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
-    limit_test_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
-    limit_predict_batches: BatchLimit = field(default=1.0, metadata={"check": "limit"})
+    limit_val_batches: BatchLimits = field(default=1.0, metadata={"check": "limits"})
+    limit_test_batches: BatchLimits = field(default=1.0, metadata={"check": "limits"})
+    limit_predict_batches: BatchLimits = field(default=1.0, metadata={"check": "limits"})
     check_val_every_n_epoch: int | None = 1
     val_check_interval: Interval = 1.0
     num_sanity_val_steps: int = 0
@@ -114,6 +121,8 @@ class RunConfig:
         for setting in fields(self):
             if setting.metadata.get("check") == "limit":
                 check_limit(setting.name, getattr(self, setting.name))
+            if setting.metadata.get("check") == "limits":
+                check_limits(setting.name, getattr(self, setting.name))
 
     @property
     def cadence(self) -> Cadence:
@@ -170,6 +179,19 @@ def check_limit(name: str, value: object) -> None:
         raise ConfigurationError(
             name, f"a share of {value!r} is above the whole", f"Give an int for a number of batches: {value:.0f}."
         )
+
+
+def check_limits(name: str, value: object) -> None:
+    """Raise unless `value` is a `BatchLimit`, or a list or tuple with at least one."""
+    if not is_list_or_tuple(value):
+        check_limit(name, value)
+        return
+    if not value:
+        raise ConfigurationError(name, "it is empty", "Give one limit for each loader, or one for all.")
+    for index, limit in enumerate(value):
+        if limit is None:
+            raise ConfigurationError(f"{name}[{index}]", "None is no limit", "Give 1.0 for all batches.")
+        check_limit(f"{name}[{index}]", limit)
 
 
 def check_schedule(name: str, schedule: object) -> None:

@@ -59,6 +59,8 @@ def _arguments() -> dict[str, tuple[str, ...]]:
         given[event] = ()
     for event in ("on_sanity_check_start", "on_sanity_check_end"):
         given[event] = ()
+    for phase in ("training", "validation", "test"):
+        given[f"{phase}_epoch_end"] = ("outputs",)
     for phase in ("train", "validation", "test", "predict"):
         for event in ("start", "end", "epoch_start", "epoch_end"):
             given[f"on_{phase}_{event}"] = ()

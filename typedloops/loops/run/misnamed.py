@@ -15,9 +15,6 @@ FORMER = {
     "on_epoch_end": "on_train_epoch_end",
     "on_batch_start": "on_train_batch_start",
     "on_batch_end": "on_train_batch_end",
-    "training_epoch_end": "on_train_epoch_end",
-    "validation_epoch_end": "on_validation_epoch_end",
-    "test_epoch_end": "on_test_epoch_end",
     "predict_epoch_end": "on_predict_epoch_end",
 }
 """Hooks of former releases of Lightning, with those that took their place."""

@@ -9,11 +9,11 @@ from typing import ClassVar, Generic
 from typing_extensions import TypeVar
 
 from typedloops._core import DataLoaderProgress
-from typedloops.loops.run.config import BatchCount, BatchLimit, check_limit
+from typedloops.loops.run.config import BatchCounts, BatchLimits
 from typedloops.loops.run.context import InRun, open_run
-from typedloops.loops.run.durations import Unit, counted
 from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.kind import LoadersKind
+from typedloops.loops.run.limits import counted_limits, each_limit
 from typedloops.loops.run.loaders import as_loaders, length_of, resolve_limit
 from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.modes import evaluating
@@ -31,12 +31,13 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
     """A loop whose iterations are loaders; `T` is what one loader gives, `R` what all of them give.
 
     Args:
-        limit_batches: How many batches of each loader at most; None is what the trainer says.
+        limit_batches: How many batches of each loader at most, or a list with a limit for each; None is what
+            the trainer says.
     """
 
     opens_run: ClassVar[bool] = True
     state_fields: ClassVar[tuple[str, ...]] = ("dataloader_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_results")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_positions", "_results")
 
     kind: ClassVar[LoadersKind]
 
@@ -44,19 +45,33 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
     """Whether the run under way was given a list of loaders, if only of one."""
 
     _loaders: Sequence[Iterable[B]] = ()
+    _positions: Sequence[LoaderPosition] = ()
     _results: list[T]
 
-    def __init__(self, limit_batches: BatchCount | None = None) -> None:
-        limit: BatchLimit | None = counted(f"{type(self).__name__}.limit_batches", limit_batches, Unit.BATCHES)
-        check_limit(f"{type(self).__name__}.limit_batches", limit)
-        self.limit_batches = limit
+    def __init__(self, limit_batches: BatchCounts | None = None) -> None:
+        where = f"{type(self).__name__}.limit_batches"
+        self.limit_batches: BatchLimits | None = None if limit_batches is None else counted_limits(where, limit_batches)
         self.dataloader_progress: DataLoaderProgress = DataLoaderProgress()
 
     @property
-    def limit(self) -> BatchLimit:
+    def limit(self) -> BatchLimits:
         """How many batches of each loader at most: this loop's own limit, or the trainer's."""
-        config, own = self.config, self.limit_batches
-        return self.kind.limit(config) if own is None or config.fast_dev_run else own
+        own = self._own_limit
+        return self.kind.limit(self.config) if own is None else own
+
+    @property
+    def _own_limit(self) -> BatchLimits | None:
+        return None if self.config.fast_dev_run else self.limit_batches
+
+    def positions(self, count: int) -> Sequence[LoaderPosition]:
+        """The places of so many loaders, each with its limit.
+
+        Raises:
+            ConfigurationError: There is another number of limits.
+        """
+        where = self.kind.setting if self._own_limit is None else f"{type(self).__name__}.limit_batches"
+        limits = each_limit(where, self.limit, count)
+        return [LoaderPosition(index, count, limit) for index, limit in enumerate(limits)]
 
     @property
     def done(self) -> bool:
@@ -70,16 +85,17 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
 
         Raises:
             LoaderError: Some of them are batches.
-            ConfigurationError: The limit is a share that one of them cannot be given.
+            ConfigurationError: There are not as many limits, or a limit is a share that its loader cannot be given.
         """
         loaders = as_loaders(f"{self.kind.name} dataloaders", dataloaders)
-        for index, loader in enumerate(loaders if self.limit else ()):
-            source = f"{self.kind.name} {LoaderPosition(index, len(loaders))}"
-            resolve_limit(f"the limit on {source}", self.limit, length_of(loader))
+        for loader, position in zip(loaders, self.positions(len(loaders)), strict=True):
+            if position.limit:
+                resolve_limit(f"the limit on {self.kind.name} {position}", position.limit, length_of(loader))
         return loaders
 
     def on_run_start(self, model: M, dataloaders: Loaders[B]) -> None:
         self._loaders = self.loaders(dataloaders)
+        self._positions = self.positions(len(self._loaders))
         self.given_several = not any(loader is dataloaders for loader in self._loaders)
         self._results = []
         self._tell_epoch()
@@ -88,15 +104,14 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
 
     def _tell_epoch(self) -> None:
         """Within a fit the loaders are told which epoch it is."""
-        if self.context.stage is Stage.FIT and self.limit:
-            for loader in self._loaders:
+        for loader, position in zip(self._loaders, self._positions, strict=True):
+            if self.context.stage is Stage.FIT and position.limit:
                 tell_epoch(loader, self.context.epoch)
 
     def advance(self, model: M, dataloaders: Loaders[B]) -> None:
         index = self.dataloader_progress.current.completed
         self.dataloader_progress.increment_ready()
-        position = LoaderPosition(index, len(self._loaders), self.limit)
-        result = self.run_loader(model, self._loaders[index], position)
+        result = self.run_loader(model, self._loaders[index], self._positions[index])
         self.context.stop.check_left()
         self._results.append(result)
         self.dataloader_progress.increment_completed()
@@ -125,6 +140,7 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
 
     def teardown(self) -> None:
         self._loaders = ()
+        self._positions = ()
         self._results = []
 
     @abstractmethod

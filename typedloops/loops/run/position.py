@@ -14,11 +14,19 @@ from typedloops.loops.run.loader_index import given_index
 
 @dataclass(frozen=True)
 class LoaderPosition:
-    """Which loader of how many, and how many of its batches to take at most."""
+    """Which loader of how many.
+
+    Args:
+        index: From 0.
+        count: How many there are.
+        limit: How many of its batches to take at most.
+        take: What is given the output of each step with its batch and index, before the listeners, or None.
+    """
 
     index: int = 0
     count: int = 1
     limit: BatchLimit = 1.0
+    take: AnyCallable | None = None
 
     def step_of(self, model: object, name: str) -> Callable[[object, int], object]:
         """The step `name` of a module, given the index of this loader if it asks for it."""
@@ -27,6 +35,10 @@ class LoaderPosition:
     def listeners(self, hook: Hook) -> tuple[AnyCallable, ...]:
         """The listeners of a batch hook, each given the index of this loader if it asks for it."""
         return tuple(given_index(listener, self.index, several=self.count > 1) for listener in hook.listeners)
+
+    def after_step(self, hook: Hook) -> tuple[AnyCallable, ...]:
+        """What is called with the output of each step: what takes it, then the listeners of a hook."""
+        return (*(() if self.take is None else (self.take,)), *self.listeners(hook))
 
     def __str__(self) -> str:
         return f"dataloader {self.index}" if self.count > 1 else "dataloader"
