@@ -51,7 +51,7 @@ V = TypeVar("V")
 AnyModule: TypeAlias = TrainingModule[Anything, Anything]
 
 
-logger = logging.getLogger("typedloops")
+logger: logging.Logger = logging.getLogger("typedloops")
 
 IDLE_EPOCHS = 10
 """After so many epochs without an optimizer step in a row, a fit that only steps can end is given up."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-logger = logging.getLogger("typedloops")
+logger: logging.Logger = logging.getLogger("typedloops")
 
 
 class EvaluationLeft(KeyboardInterrupt):
