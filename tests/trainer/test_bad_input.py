@@ -53,7 +53,7 @@ class OneParameter(Classifier):
 
 
 class ThreeParameters(Classifier):
-    def training_step(self, batch: Batch, batch_idx: int, optimizer_idx: int) -> Tensor:  # type: ignore[override]
+    def training_step(self, batch: Batch, batch_idx: int, hidden: int) -> Tensor:  # type: ignore[override]
         return self.loss(batch)
 
 
@@ -244,7 +244,7 @@ CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
     "too many parameters": (
         fit(ThreeParameters()),
         ModuleError,
-        ("ThreeParameters.training_step", "missing a required argument: 'optimizer_idx'"),
+        ("ThreeParameters.training_step", "missing a required argument: 'hidden'"),
     ),
     "a generator": (fit(Generating()), ModuleError, ("Generating.training_step", "it is a generator function")),
     "a module that is a class": (fit(Classifier), ModuleError, ("Classifier", "it is a class", "Give an instance")),

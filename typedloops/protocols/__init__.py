@@ -12,6 +12,8 @@ from typedloops.protocols.module import OptimizerConfig as OptimizerConfig
 from typedloops.protocols.module import PredictModule as PredictModule
 from typedloops.protocols.module import Scheduler as Scheduler
 from typedloops.protocols.module import SchedulerConfig as SchedulerConfig
+from typedloops.protocols.module import SeveralOptimizersFitModule as SeveralOptimizersFitModule
+from typedloops.protocols.module import SeveralOptimizersModule as SeveralOptimizersModule
 from typedloops.protocols.module import StepOutput as StepOutput
 from typedloops.protocols.module import TestModule as TestModule
 from typedloops.protocols.module import TrainingModule as TrainingModule

@@ -86,6 +86,20 @@ class FitModule(TrainingModule[B_contra, O_co], Protocol[B_contra, V_contra, O_c
 
 
 @runtime_checkable
+class SeveralOptimizersModule(ConfiguresOptimizers, Protocol[B_contra, O_co]):
+    """What `fit` asks for when several optimizers take turns: the step is called for each, with its index."""
+
+    def training_step(self, batch: B_contra, batch_idx: int, /, *, optimizer_idx: int) -> O_co: ...
+
+
+@runtime_checkable
+class SeveralOptimizersFitModule(SeveralOptimizersModule[B_contra, O_co], Protocol[B_contra, V_contra, O_co]):
+    """The same with loaders to validate on."""
+
+    def validation_step(self, batch: V_contra, batch_idx: int, /) -> StepOutput: ...
+
+
+@runtime_checkable
 class TestModule(Protocol[B_contra]):
     """What `test` asks for; `test_step` returns what a validation step may."""
 

@@ -248,7 +248,7 @@ def test_a_plateau_scheduler_follows_the_loss_of_each_step() -> None:
             rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
     Trainer(max_epochs=1, callbacks=[Watching()]).fit(Growing(), batches(4))
-    assert rates == [1.0, 0.5, 0.25, 0.125]
+    assert rates == [1.0, 1.0, 0.5, 0.25], "after the hooks of the batch"
 
 
 def test_the_window_of_an_optimizer_that_looks_around_is_refused() -> None:

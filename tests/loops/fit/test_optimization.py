@@ -63,7 +63,8 @@ ONE_SCHEDULER: dict[str, Callable[[Optimizer], object]] = {
 @pytest.mark.parametrize("form", ONE_OPTIMIZER)
 def test_forms_with_an_optimizer(form: str) -> None:
     model = Configured(ONE_OPTIMIZER[form])
-    assert configure(cast("ConfiguresOptimizers", model)) == ([model.optimizer], [])
+    configured = configure(cast("ConfiguresOptimizers", model))
+    assert (configured.optimizers, configured.rates, configured.frequencies) == ([model.optimizer], [], [])
     assert Trainer(max_epochs=1).fit(model, batches(3)).optimizer_steps == 3
 
 
@@ -148,7 +149,10 @@ BAD: dict[str, tuple[Callable[[Optimizer], object], str]] = {
         lambda o: {"optimizer": o, "lr_scheduler": ReduceLROnPlateau(o)},
         "a ReduceLROnPlateau needs to know its metric",
     ),
-    "two optimizers": (lambda o: [o, SGD(o.param_groups)], "it returned 2 optimizers, automatic optimization takes"),
+    "two optimizers": (
+        lambda o: [o, SGD(o.param_groups)],
+        "it returned 2 optimizers, and Configured.training_step has no",
+    ),
     "one optimizer twice": (lambda o: [o, o], "it returned one optimizer twice"),
 }
 

@@ -90,14 +90,14 @@ def optimization_state(**changes: object) -> dict[str, object]:
     return {**OptimizationProgress().state_dict(), **changes}
 
 
-EXACTLY = "It has exactly ['optimizer', 'optimizer_position']: was it saved by another class or version?"
+EXACTLY = "It has exactly ['optimizer', 'optimizer_position', 'each']: was it saved by another class or version?"
 BAD_STATES: dict[str, tuple[dict[str, object], str]] = {
     "unknown key": (
         optimization_state(loss=1.0),
         f"OptimizationProgress: the state has unknown keys ['loss']. {EXACTLY}",
     ),
     "missing key": (
-        {"optimizer_position": 0},
+        {"optimizer_position": 0, "each": {"trackers": []}},
         f"OptimizationProgress: the state lacks the keys ['optimizer']. {EXACTLY}",
     ),
     "negative position": (

@@ -11,7 +11,7 @@ from torch.optim import SGD, Optimizer
 
 from tests.typing.good.models import Batch, Classifier, batches
 from typedloops import Trainer
-from typedloops.protocols import FitModule, TrainingModule, ValidationModule
+from typedloops.protocols import FitModule, SeveralOptimizersModule, TrainingModule, ValidationModule
 
 data, ints = batches(), [1, 2, 3]
 trainer, model = Trainer(max_epochs=1), Classifier()
@@ -42,7 +42,7 @@ class NoBatchIdx(Optimized):
 
 
 class ThreeParameters(Optimized):
-    def training_step(self, batch: Batch, batch_idx: int, optimizer_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int, scale: float) -> Tensor:
         return batch[0].sum()
 
 
@@ -94,11 +94,48 @@ class SchedulerAlone(nn.Module):
 
 
 class LitThreeParameters(pl.LightningModule):
-    def training_step(self, batch: Batch, batch_idx: int, optimizer_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int, scale: float) -> Tensor:
         return batch[0].sum()
 
     def configure_optimizers(self) -> Optimizer:
         return SGD(self.parameters(), lr=0.1)
+
+
+class Turns(Optimized):
+    def training_step(self, batch: Batch, batch_idx: int, optimizer_idx: int) -> Tensor:
+        return batch[0].sum()
+
+
+class TurnsByName(Optimized):
+    def training_step(self, batch: Batch, batch_idx: int, optimizer_idx: str) -> Tensor:
+        return batch[0].sum()
+
+
+class TurnsByPosition(Optimized):
+    def training_step(self, batch: Batch, batch_idx: int, optimizer_idx: int, /) -> Tensor:
+        return batch[0].sum()
+
+
+class TurnsReturnFloat(Optimized):
+    def training_step(self, batch: Batch, batch_idx: int, optimizer_idx: int) -> float:
+        return 0.0
+
+
+class MixedPair(nn.Module):
+    def training_step(self, batch: Batch, batch_idx: int, optimizer_idx: int) -> Tensor:
+        return batch[0].sum()
+
+    def configure_optimizers(self) -> tuple[list[Optimizer], SGD]:
+        optimizer = SGD(self.parameters(), lr=0.1)
+        return [optimizer], optimizer
+
+
+class ListOfStrings(nn.Module):
+    def training_step(self, batch: Batch, batch_idx: int, optimizer_idx: int) -> Tensor:
+        return batch[0].sum()
+
+    def configure_optimizers(self) -> list[str]:
+        return ["sgd", "adam"]
 
 
 class LitOtherBatch(pl.LightningModule):
@@ -137,6 +174,17 @@ trainer.fit(ThreeParameters(), data)  # type: ignore[call-overload]  # pyright: 
 trainer.fit(LitThreeParameters(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 trainer.fit(KeywordOnly(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 trainer.fit(StringIndex(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+# A step for several optimizers that does not take what it is given.
+trainer.fit(Turns(), ints)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+trainer.fit(Turns(), data, data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(TurnsByName(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(TurnsByPosition(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(TurnsReturnFloat(), data)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+trainer.fit(MixedPair(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(ListOfStrings(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+turns: SeveralOptimizersModule[Batch, Tensor] = model  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+one: TrainingModule[Batch, Tensor] = Turns()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
 # A step that returns what nobody can use.
 trainer.fit(ReturnsFloat(), data)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from inspect import isfunction
+from types import MappingProxyType
 from typing import ClassVar, Generic, cast
 
 from typing_extensions import ParamSpec, TypeVar
@@ -58,6 +59,9 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
 
     requires: ClassVar[type[object] | None] = None
     """The Protocol that a module must satisfy to be run by this loop."""
+
+    gives: ClassVar[Mapping[str, Collection[str]]] = MappingProxyType({})
+    """By method of the module, what this loop gives it besides if it has a parameter of that name."""
 
     opens_run: ClassVar[bool] = False
     """Whether `run` itself opens the run of a module, with its setup and teardown; otherwise the trainer does."""

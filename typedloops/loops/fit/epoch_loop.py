@@ -12,7 +12,6 @@ from typing_extensions import Never, TypeVar
 
 from typedloops._core import BatchStatus
 from typedloops._core.calls import AnyCallable
-from typedloops._core.shapes import is_mapping
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.slot import Slot
@@ -23,10 +22,11 @@ from typedloops.loops.fit.result import detached
 from typedloops.loops.fit.step_loop import bind
 from typedloops.loops.fit.validations import Validations
 from typedloops.loops.run.config import BatchCount, BatchLimit, check_limit
+from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.durations import Unit, counted
 from typedloops.loops.run.interrupt import EvaluationLeft
 from typedloops.loops.run.limits import leaves_nothing
-from typedloops.loops.run.metrics import MetricStore
+from typedloops.loops.run.metrics import training_scalars
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents, BatchSource
 from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import ValidationModule
@@ -62,11 +62,13 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         M.on_before_batch_transfer, M.transfer_batch_to_device, M.on_after_batch_transfer
         C/M.on_train_batch_start(batch, batch_idx)        # M returning -1 ends the epoch
         output = batch_loop.run(model, batch, batch_idx)
-        schedulers with the interval `step`, if an optimizer has stepped
+        schedulers with the interval `step`, if their optimizer has stepped, but for plateau ones
         C/M.on_train_batch_end(output, batch, batch_idx)
         val_loop.run(model, val_dataloaders)              # where `val_check_interval` is within the epoch
+        plateau schedulers with the interval `step`
     on_run_end:
         val_loop.run(model, val_dataloaders)              # where it is the end of every n-th epoch
+        plateau schedulers with the interval `step`, if they have waited for it
     ```
 
     Args:
@@ -127,7 +129,11 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
                 consume=self._take_metrics if optimization.monitors_steps else None,
                 gate=context.listeners.of_module("on_train_batch_start"),
                 after_step=self._after_step(),
-                after=(*self._keeping_outputs(), *context.hook("on_train_batch_end").listeners),
+                after=(
+                    *self._keeping_outputs(),
+                    *context.hook("on_train_batch_end").listeners,
+                    *self._after_batch(),
+                ),
             ),
         )
 
@@ -170,6 +176,20 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
                 if validations.due:
                     self._validate()
 
+    def _after_batch(self) -> tuple[Callable[[S, B, int], None], ...]:
+        """What is called at the very end of each batch: plateau schedulers, unless a validation comes next."""
+        if not self.context.optimization.has_plateau_rates:
+            return ()
+
+        def after_batch(output: S, batch: B, batch_idx: int) -> None:
+            if not self._validation_comes_next:
+                self._step_plateau_rates()
+
+        return (after_batch,)
+
+    def _step_plateau_rates(self) -> None:
+        self.context.optimization.step_plateau_rates(self.context.current_metrics)
+
     def _after_step(self) -> Callable[[], None] | None:
         """What is called after each step: schedulers, and a look at whether to stop where that can come of a step."""
         context, config = self.context, self.config
@@ -185,7 +205,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         return after_step
 
     def _take_metrics(self, output: object, batch: B, batch_idx: int) -> None:
-        take_training_scalars(self.context.training_metrics, output)
+        take_training_scalars(self.context, output)
 
     def on_run_end(self) -> EpochResult[S]:
         self.check_ran()
@@ -213,6 +233,9 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     def _validate(self) -> None:
         self._validate_on(*self._validation)
         self.context.validated_at = monotonic()
+        # Where Ctrl-C left the validation out, the metric that they wait for may not be there.
+        if not self.context.stop.interrupted:
+            self._step_plateau_rates()
 
     def _validate_on(self, model: M, val_dataloaders: Loaders[object] | None) -> None:
         if self.context.stop.interrupted:
@@ -237,6 +260,13 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         cadence = self.config.cadence
         return cadence.at_end and cadence.includes(self.context.epoch) and self.can_validate(self._validation[1])
 
+    @property
+    def _validation_comes_next(self) -> bool:
+        """Whether a validation comes right after the batch under way."""
+        if self._validations is not None:
+            return self._validations.comes_next
+        return self.batch_progress.is_last_batch and self._validates_at_end()
+
     def teardown(self) -> None:
         super().teardown()
         vars(self).pop("_validation", None)
@@ -244,8 +274,12 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         self._outputs = None
 
 
-def take_training_scalars(metrics: MetricStore, output: object) -> None:
-    """Make the scalars of a training step metrics; what is logged under the same name goes first."""
-    if is_mapping(output):
-        output = {"train_loss" if name == "loss" else name: value for name, value in output.items()}
-    metrics.take_scalars(output, "train_loss")
+def take_training_scalars(context: RunContext, output: object) -> None:
+    """Make the scalars of a training step metrics; what is logged under the same name goes first.
+
+    Those of each of several optimizers become metrics of its own: `train_loss/optimizer_idx_0`.
+    """
+    context.training_metrics.take_scalars(training_scalars(output), "train_loss")
+    for index, scalars in context.optimization.scalars.items():
+        named = {f"{name}/optimizer_idx_{index}": value for name, value in scalars.items()}
+        context.training_metrics.take_scalars(named, "train_loss")

@@ -29,15 +29,23 @@ from typedloops.loops.run.config import RunConfig, check_count, check_minimum, e
 from typedloops.loops.run.context import InRun, find_context, open_run
 from typedloops.loops.run.devices import place_state
 from typedloops.loops.run.durations import Count, Unit, counted, seconds_of
+from typedloops.loops.run.each import Each
 from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.interrupt import interruptible
 from typedloops.loops.run.modes import training
-from typedloops.loops.run.optimization import Optimization
+from typedloops.loops.run.optimization import Optimization, step_counter
 from typedloops.loops.run.precision import number_type
 from typedloops.loops.run.scaling import LossScaler
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import Loaders
-from typedloops.protocols.module import ConfiguresOptimizers, FitModule, StepOutput, TrainingModule
+from typedloops.protocols.module import (
+    ConfiguresOptimizers,
+    FitModule,
+    SeveralOptimizersFitModule,
+    SeveralOptimizersModule,
+    StepOutput,
+    TrainingModule,
+)
 from typedloops.protocols.trainer import Stage
 
 M = TypeVar("M", default=object)
@@ -72,7 +80,8 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         C/M.training_epoch_end(outputs)                   # only for this are outputs kept
     on_advance_end:
         C/M.on_train_epoch_end
-        schedulers with the interval `epoch`
+        schedulers with the interval `epoch`, by the metrics of the epoch
+        those metrics to the loggers
     on_run_end:
         C/M.on_train_end
         C/M.on_fit_end
@@ -98,7 +107,12 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     epoch_loop: Slot[TrainingEpochLoop[M, B, S]] = Slot()
     requires: ClassVar[type[object] | None] = ConfiguresOptimizers
     opens_run = True
-    state_fields: ClassVar[tuple[str, ...]] = ("epoch_progress", "step_progress", "skipped_progress")
+    state_fields: ClassVar[tuple[str, ...]] = (
+        "epoch_progress",
+        "step_progress",
+        "skipped_progress",
+        "step_progress_of_each",
+    )
     transient_fields: ClassVar[tuple[str, ...]] = ("_last_output",)
 
     _steps_before = 0
@@ -113,8 +127,9 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         check_count(f"{type(self).__name__}.max_epochs", self.max_epochs)
         check_count(f"{type(self).__name__}.max_steps", self.max_steps)
         self.epoch_progress: Progress[Processed] = Progress()
-        self.step_progress: Progress[ReadyCompleted] = Progress(ReadyCompleted(), ReadyCompleted())
-        self.skipped_progress: Progress[ReadyCompleted] = Progress(ReadyCompleted(), ReadyCompleted())
+        self.step_progress: Progress[ReadyCompleted] = step_counter()
+        self.skipped_progress: Progress[ReadyCompleted] = step_counter()
+        self.step_progress_of_each: Each[Progress[ReadyCompleted]] = Each(step_counter)
         self._last_output: S | None = None
 
     @typed_connect
@@ -161,6 +176,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             self.epoch_progress.reset_on_restart()
             self.step_progress.reset_on_restart()
             self.skipped_progress.reset_on_restart()
+            self.step_progress_of_each.reset_on_restart()
         else:
             reset_progress(self)
 
@@ -176,10 +192,10 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         self.epoch_loop.check_validation(val_dataloaders)
         # That the module configures optimizers was checked when the run began.
         module = cast("ConfiguresOptimizers", model)
-        optimizers, rates = configure(module)
-        place_state(optimizers)
-        automatic: object = getattr(model, "automatic_optimization", True)
-        if automatic and not optimizers:
+        automatic = bool(getattr(model, "automatic_optimization", True))
+        configured = configure(module, automatic=automatic)
+        place_state(configured.optimizers)
+        if automatic and not configured.optimizers:
             warnings.warn(
                 f"{name_of(module.configure_optimizers)} returned None: this fit calls the training step and optimizes "
                 "nothing. Return an optimizer, or set `automatic_optimization = False` to say that it is meant.",
@@ -192,14 +208,16 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         self._idle_epochs = 0
         context.optimization.stop_counting()
         context.optimization = Optimization(
-            optimizers,
-            rates,
-            bool(automatic),
+            configured.optimizers,
+            configured.rates,
+            automatic,
             self.step_progress,
             limits.max_steps,
             own_scheduler_step=context.listeners.of_module("lr_scheduler_step"),
             scaler=LossScaler(context.device, self.skipped_progress) if context.number_type.scales else None,
             skipped=self.skipped_progress,
+            frequencies=configured.frequencies,
+            steps_of_each=self.step_progress_of_each.of(len(configured.optimizers)),
         )
         context.optimization.start_counting()
         context.hook("on_fit_start")()
@@ -224,10 +242,10 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     def on_advance_end(self) -> None:
         context = self.context
         context.hook("on_train_epoch_end")()
-        self._publish()
         # Where Ctrl-C left out a validation, a metric that a scheduler waits for may not be there.
         with suppress(OptimizerError) if context.stop.interrupted else nullcontext():
-            context.optimization.step_rates("epoch", lambda: context.metrics)
+            context.optimization.step_epoch_rates(context.current_metrics)
+        self._publish()
         self.epoch_progress.increment_completed()
         context.stop.apply()
         self._check_progress()
@@ -246,6 +264,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             skipped_steps=self.skipped_progress.total.completed,
             metrics=dict(context.metrics),
             last_output=self._last_output,
+            steps_by_optimizer=context.optimization.steps_by_optimizer,
         )
         counts = result.epochs, result.batches, result.optimizer_steps
         logger.info("fit ended (%s): %d epochs, %d batches, %d optimizer steps", result.stop_reason, *counts)
@@ -320,7 +339,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         """Make the scalars of the last step metrics; what was logged under the same name goes first."""
         self._last_output = detached(epoch.last_output)
         context = self.context
-        take_training_scalars(context.training_metrics, epoch.last_output)
+        take_training_scalars(context, epoch.last_output)
         context.metrics.update(context.training_metrics.compute())
 
 
@@ -365,19 +384,26 @@ class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
     # With loaders to validate on, the module must also validate: the base has no way to say that.
     @overload  # type: ignore[override]
     def run(
-        self, model: TrainingModule[T, O], train_dataloaders: Iterable[T], val_dataloaders: None = None
+        self,
+        model: TrainingModule[T, O] | SeveralOptimizersModule[T, O],
+        train_dataloaders: Iterable[T],
+        val_dataloaders: None = None,
     ) -> FitResult[O]: ...
     @overload
     def run(
-        self, model: FitModule[T, V, O], train_dataloaders: Iterable[T], val_dataloaders: Loaders[V]
+        self,
+        model: FitModule[T, V, O] | SeveralOptimizersFitModule[T, V, O],
+        train_dataloaders: Iterable[T],
+        val_dataloaders: Loaders[V],
     ) -> FitResult[O]: ...
     def run(
         self,
-        model: AnyModule,
+        model: AnyModule | SeveralOptimizersModule[Anything, Anything],
         train_dataloaders: Iterable[Anything],
         val_dataloaders: Loaders[Anything] | None = None,
     ) -> FitResult[Anything]:
-        return super().run(model, train_dataloaders, val_dataloaders)
+        # Which of the two it is, the loop that calls its step finds out.
+        return super().run(cast("AnyModule", model), train_dataloaders, val_dataloaders)
 
 
 def default_epoch_loop() -> TrainingEpochLoop[AnyModule, Anything, Anything]:

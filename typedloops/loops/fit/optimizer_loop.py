@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Generic
 
-import torch
-from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
-from typedloops._core import OptimizerStep
-from typedloops._core.calls import AnyCallable
-from typedloops._core.escape import call, name_of
-from typedloops.errors import ConfigurationError, OptimizerError
-from typedloops.loops.fit.accumulation import GradientWindow, window_size
-from typedloops.loops.fit.clipping import clip_gradients
-from typedloops.loops.fit.closure_step import ClosureStep, OptimizerStepHook, StepHooks
-from typedloops.loops.fit.loss import LossFinder
+from typedloops._core.escape import call
+from typedloops.loops.fit.accumulation import window_size
+from typedloops.loops.fit.make_step import StepMaker, StepSettings
 from typedloops.loops.fit.progress import OptimizationProgress
+from typedloops.loops.fit.several import Rota, SeveralSteps, Turn, check_step, check_turns
 from typedloops.loops.fit.step_loop import StepLoop, keeps_contract
+from typedloops.loops.run.asked import OPTIMIZER_INDEX
 from typedloops.loops.run.config import Weigh, check_clipping, check_schedule
-from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.durations import Count, Unit, counted
+from typedloops.loops.run.position import OptimizerPosition
 from typedloops.protocols.module import StepOutput, TrainingModule
 from typedloops.protocols.trainer import ClipAlgorithm
 
 B = TypeVar("B", default=object)
 O = TypeVar("O", bound=StepOutput, default=StepOutput)
 
-TORCH = str(Path(torch.__file__).parent)
-MANUALLY = (
-    "Set `automatic_optimization = False` on the module and step in training_step, "
-    "or connect an optimizer loop of your own."
-)
-
 
 class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
-    """Optimizes the module on one batch, with the one optimizer that the module configured.
+    """Optimizes the module on one batch, with each optimizer that the module configured.
 
     ```
     advance:
@@ -62,6 +48,15 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
     the first of them, and for an optimizer that needs a closure (LBFGS), everything but the step
     itself happens in that closure: see `ClosureStep`.
 
+    With several optimizers all of this is done for each, one after the other: the training step and
+    the hooks that get the optimizer are also given its index where they have a parameter
+    `optimizer_idx`, which the training step must have, and the parameters that belong only to the
+    others require no gradient meanwhile.  The output and the progress `optim_progress` are those of
+    all of them, `optim_progress.each` has each by itself, and the scalars of each are metrics like
+    `train_loss/optimizer_idx_0`.  With frequencies, `{"optimizer": ..., "frequency": 3}`, one
+    optimizer has its turn on a batch: the first on three, the next on as many as its own
+    frequency says, and so on, from the first in each epoch.  A turn lasts for a window.
+
     A window is as many batches as `accumulate_grad_batches` says, one by default; the last
     one of an epoch may be shorter.
 
@@ -75,10 +70,12 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
         gradient_clip_val: The largest size of gradients; None likewise.
         gradient_clip_algorithm: What is not to be larger; None likewise.
 
-    Its output is what the training step returned.
+    Its output is what the training step returned; with several optimizers that for the last one
+    for which it was not None.
     """
 
     requires: ClassVar[type[object] | None] = TrainingModule
+    gives: ClassVar[Mapping[str, Collection[str]]] = MappingProxyType({"training_step": (OPTIMIZER_INDEX,)})
     state_fields: ClassVar[tuple[str, ...]] = ("optim_progress",)
     transient_fields: ClassVar[tuple[str, ...]] = ("_step", "_step_made_for")
 
@@ -121,147 +118,40 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
         vars(self).pop("_step_made_for", None)
 
     def _step_of(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
-        context = self.context
-        optimizers = context.optimization.optimizers
-        training_step = self.in_precision(model.training_step)
+        optimizers = self.context.optimization.optimizers
+        maker = StepMaker(model, self.context, self._settings())
+        if len(optimizers) > 1:
+            return self._several_steps_of(model, maker, optimizers)
+        position = OptimizerPosition()
         if not optimizers:
-            return training_step
-        losses = LossFinder(model.training_step)
-        optimizer = _only_optimizer(name_of(model.configure_optimizers), optimizers)
-        window, clip = self._window_of(optimizer), self._clipping_of(optimizer)
-        scaler = context.optimization.scaler
-        zero_grad = None if _sets_grads_to_none(optimizer) else optimizer.zero_grad
-        own_zero_grad = context.listeners.of_module("optimizer_zero_grad")
-        if own_zero_grad is not None:
-            zero_grad = partial(_call_with_place, own_zero_grad, context, optimizer)
-        own_step = context.listeners.of_module("optimizer_step")
-        if own_step is not None or _needs_closure(optimizer):
-            zero_grad = zero_grad or optimizer.zero_grad
-            return self._closure_step_of(model, optimizer, losses, zero_grad, window, clip, own_step)
-        return OptimizerStep(
-            training_step,
-            optimizer,
-            self.optim_progress.optimizer.zero_grad,
-            self.optim_progress.optimizer.step,
-            zero_grad=zero_grad,
-            loss_type=Tensor,
-            loss_of=losses.find,
-            explain=losses.explain,
-            window=window,
-            clip=clip,
-            scaler=None if scaler is None else scaler.of(optimizer),
-            before_zero_grad=context.hook("on_before_zero_grad"),
-            before_backward=context.hook("on_before_backward"),
-            after_backward=context.hook("on_after_backward"),
-            before_optimizer_step=context.hook("on_before_optimizer_step"),
-        )
+            return maker.training_step(position)
+        (optimizer,), (progress,) = optimizers, self.optim_progress.of(1)
+        return maker.make(optimizer, progress, position)
 
-    def _closure_step_of(
-        self,
-        model: TrainingModule[B, O],
-        optimizer: Optimizer,
-        losses: LossFinder,
-        zero_grad: Callable[[], object],
-        window: GradientWindow[B] | None,
-        clip: Callable[[], object] | None,
-        own_step: OptimizerStepHook | None,
-    ) -> ClosureStep[B, O]:
-        if window is not None and own_step is None:
-            raise OptimizerError(
-                "accumulate_grad_batches",
-                f"{type(optimizer).__name__} computes the gradients several times for each step, of one batch",
-                "Use larger batches, or another optimizer.",
-            )
-        context, scaler = self.context, self.context.optimization.scaler
-        if scaler is not None and _needs_closure(optimizer):
-            raise OptimizerError(
-                "precision",
-                f"'16-mixed' scales the loss, and {type(optimizer).__name__} looks at it several times for each step",
-                "Use 'bf16-mixed' or '32-true', or another optimizer.",
-            )
-        return ClosureStep(
-            self.in_precision(model.training_step),
-            optimizer,
-            self.optim_progress.optimizer,
-            losses,
-            StepHooks(
-                context.hook("on_before_zero_grad"),
-                context.hook("on_before_backward"),
-                context.hook("on_after_backward"),
-                context.hook("on_before_optimizer_step"),
-            ),
-            epoch=context.epoch,
-            zero_grad=zero_grad,
-            window=window,
-            clip=clip,
-            scaler=None if scaler is None else scaler.of(optimizer),
-            optimizer_step=own_step,
-        )
+    def _several_steps_of(
+        self, model: TrainingModule[B, O], maker: StepMaker[B, O], optimizers: Sequence[Optimizer]
+    ) -> SeveralSteps[B, O]:
+        optimization, count = self.context.optimization, len(optimizers)
+        rota = Rota(count, optimization.frequencies, maker.settings.window)
+        check_step(model, count)
+        check_turns(optimizers, rota, maker.settings.window, self.context.num_batches)
+        optimization.scalars.clear()
+        progress = self.optim_progress.of(count)
+        turns = [
+            Turn(optimizer, maker.make(optimizer, progress[index], OptimizerPosition(index, count)))
+            for index, optimizer in enumerate(optimizers)
+        ]
+        return SeveralSteps(turns, rota, self.optim_progress, optimization.scalars)
 
-    def _window_of(self, optimizer: Optimizer) -> GradientWindow[B] | None:
-        context, config = self.context, self.config
+    def _settings(self) -> StepSettings:
+        """This loop's own settings, or the trainer's."""
+        config = self.config
         schedule = (
             config.accumulate_grad_batches if self.accumulate_grad_batches is None else self.accumulate_grad_batches
         )
-        size = window_size(schedule, context.epoch)
-        if size == 1:
-            return None
-        weigh = config.accumulation_weight if self.accumulation_weight is None else self.accumulation_weight
-        if context.batch_progress is None:
-            raise ConfigurationError(
-                f"{type(self).__name__}.accumulate_grad_batches",
-                "the loop above says nothing of its batches, so that the last of an epoch is not known",
-                "Run it below a TrainingEpochLoop.",
-            )
-        if context.num_batches is not None and 0 < context.num_batches < size:
-            warnings.warn(
-                f"accumulate_grad_batches is {size} and an epoch has {context.num_batches} batches, so that the "
-                "optimizer steps once an epoch.",
-                UserWarning,
-                stacklevel=2,
-            )
-        return GradientWindow(size, optimizer, context.batch_progress, batches=context.num_batches, weigh=weigh)
-
-    def _clipping_of(self, optimizer: Optimizer) -> Callable[[], object] | None:
-        config, optimization = self.config, self.context.optimization
-        value = config.gradient_clip_val if self.gradient_clip_val is None else self.gradient_clip_val
-        own = self.context.listeners.of_module("configure_gradient_clipping")
-        if own is not None:
-            return partial(own, optimizer, value, self.gradient_clip_algorithm or config.gradient_clip_algorithm)
-        if value is None:
-            return None
-
-        algorithm: ClipAlgorithm = self.gradient_clip_algorithm or config.gradient_clip_algorithm
-
-        def clip() -> None:
-            optimization.gradient_norm = clip_gradients(optimizer, value, algorithm)
-
-        return clip
-
-
-def _sets_grads_to_none(optimizer: Optimizer) -> bool:
-    """Whether `zero_grad` is torch's own: then the gradients can be set to None without its profiler record."""
-    zero_grad = type(optimizer).zero_grad
-    inherited = zero_grad is Optimizer.zero_grad and "zero_grad" not in vars(optimizer)
-    # Somebody may have put another function into torch's class.
-    return inherited and zero_grad.__code__.co_filename.startswith(TORCH)
-
-
-def _only_optimizer(where: str, optimizers: Sequence[Optimizer]) -> Optimizer:
-    if len(optimizers) > 1:
-        raise OptimizerError(
-            where, f"it returned {len(optimizers)} optimizers, automatic optimization takes one", MANUALLY
+        return StepSettings(
+            window=window_size(schedule, self.context.epoch),
+            weigh=config.accumulation_weight if self.accumulation_weight is None else self.accumulation_weight,
+            clip_val=config.gradient_clip_val if self.gradient_clip_val is None else self.gradient_clip_val,
+            clip_algorithm=self.gradient_clip_algorithm or config.gradient_clip_algorithm,
         )
-    (optimizer,) = optimizers
-    return optimizer
-
-
-def _needs_closure(optimizer: Optimizer) -> bool:
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    return closure is not None and closure.default is closure.empty
-
-
-def _call_with_place(hook: AnyCallable, context: RunContext, optimizer: Optimizer) -> None:
-    """Call a module's hook with the epoch and the batch under way."""
-    progress = context.batch_progress
-    hook(context.epoch, 0 if progress is None else progress.current.ready - 1, optimizer)

@@ -7,8 +7,9 @@ from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import fields_of
 from typedloops.loops.fit.progress import OptimizationProgress, OptimizerProgress
+from typedloops.loops.run.each import Each
 
-TRACKERS = (Progress, ReadyCompleted, OptimizerProgress, OptimizationProgress)
+TRACKERS = (Progress, ReadyCompleted, OptimizerProgress, OptimizationProgress, Each)
 
 
 def reset_progress(root: LoopNode) -> None:

@@ -29,6 +29,7 @@ class FitResult(Generic[S]):
             last validation.
         skipped_steps: How many steps were left out because a gradient was not finite (`16-mixed`).
         last_output: What the last training step returned, detached; None when none ran.
+        steps_by_optimizer: How many steps each optimizer took.
     """
 
     stop_reason: StopReason
@@ -38,6 +39,7 @@ class FitResult(Generic[S]):
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     last_output: S | None = None
     skipped_steps: int = 0
+    steps_by_optimizer: tuple[int, ...] = ()
 
 
 def detached(output: S) -> S:

@@ -36,3 +36,8 @@ class Validations:
         if self._seconds is not None:
             return monotonic() - self._context.validated_at >= self._seconds
         return self._every is not None and self._counter.completed % self._every == 0
+
+    @property
+    def comes_next(self) -> bool:
+        """Whether to validate after the batch that is about to be completed."""
+        return self.due if self._every is None else self.batches_to_go == 1

@@ -10,7 +10,7 @@ from typedloops._core import Hook
 from typedloops._core.calls import AnyCallable
 from typedloops._core.escape import name_of
 from typedloops.errors import HookError
-from typedloops.loops.run.loader_index import check_call
+from typedloops.loops.run.asked import check_call
 
 FRAMEWORK_PLACEHOLDERS = (
     "lightning.pytorch.core.",

@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeGuard, cast
 import torch
 from torch import Tensor
 
-from typedloops._core.shapes import is_list_or_tuple
+from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import MisuseError
 from typedloops.protocols.trainer import Reduction
 
@@ -158,6 +158,13 @@ def scalars_of(output: object, loss_name: str) -> dict[str, Scalar]:
         return {loss_name: output} if _is_scalar(output) else {}
     entries = cast("Mapping[str, object]", output)
     return {str(name): value for name, value in entries.items() if _is_scalar(value)}
+
+
+def training_scalars(output: object) -> dict[str, Scalar]:
+    """The scalars in the output of a training step, its loss as `train_loss`."""
+    if is_mapping(output):
+        output = {"train_loss" if name == "loss" else name: value for name, value in output.items()}
+    return scalars_of(output, "train_loss")
 
 
 def _is_scalar(value: object) -> TypeGuard[Scalar]:

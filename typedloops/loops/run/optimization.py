@@ -4,94 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.hooks import RemovableHandle
 
-from typedloops._core import CallCounter, Progress, ReadyCompleted, SchedulerProgress
+from typedloops._core import CallCounter, Progress, ReadyCompleted
 from typedloops._core.calls import AnyCallable
-from typedloops.errors import OptimizerError
+from typedloops.loops.run.metrics import Scalar
+from typedloops.loops.run.position import OptimizerPosition
 from typedloops.loops.run.scaling import LossScaler
-from typedloops.protocols.module import Scheduler
+from typedloops.loops.run.scheduled_rate import ScheduledRate
+
+Metrics: TypeAlias = Callable[[], Mapping[str, float]]
 
 
-def step_scheduler(scheduler: Scheduler, metric: float | None) -> None:
-    """Step a scheduler; one for plateaus by its metric.
-
-    Raises:
-        OptimizerError: It is for plateaus and there is no metric.
-    """
-    if not isinstance(scheduler, ReduceLROnPlateau):
-        scheduler.step()
-    elif metric is None:
-        raise OptimizerError("lr_scheduler_step", "a ReduceLROnPlateau is stepped by a metric", "Pass the metric on.")
-    else:
-        scheduler.step(metric)  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
-
-
-@dataclass
-class ScheduledRate:
-    """A learning-rate scheduler and when it steps.
-
-    Args:
-        scheduler: What steps.
-        interval: After each `epoch` or each optimizer `step`.
-        frequency: Only every n-th time.
-        monitor: The metric that a plateau scheduler looks at.
-        strict: Whether a missing metric is an error; otherwise the step is left out.
-        name: What to call it.
-    """
-
-    scheduler: Scheduler
-    interval: str = "epoch"
-    frequency: int = 1
-    monitor: str | None = None
-    strict: bool = True
-    name: str | None = None
-    progress: SchedulerProgress = field(default_factory=SchedulerProgress)
-    due: int = 0
-
-    def step(self, metrics: Callable[[], Mapping[str, float]], own: AnyCallable | None = None) -> None:
-        """Count one interval; step the scheduler when `frequency` of them have passed.
-
-        Args:
-            metrics: What there is to be monitored.
-            own: The module's own `lr_scheduler_step(scheduler, metric)`, or None.
-
-        Raises:
-            OptimizerError: The monitored metric is not there and `strict` is True.
-        """
-        self.due += 1
-        if self.due % self.frequency:
-            return
-        self.progress.increment_ready()
-        metric = None
-        if isinstance(self.scheduler, ReduceLROnPlateau) or (own is not None and self.monitor is not None):
-            known = metrics()
-            if self.monitor is None or self.monitor not in known:
-                self._check_strictness(known)
-                return
-            metric = known[self.monitor]
-        if own is not None:
-            own(self.scheduler, metric)
-        else:
-            step_scheduler(self.scheduler, metric)
-        self.progress.increment_completed()
-
-    def _check_strictness(self, known: Mapping[str, float]) -> None:
-        if self.strict:
-            raise OptimizerError(
-                f"ReduceLROnPlateau(monitor={self.monitor!r})",
-                f"there is no such metric after this {self.interval}; there are {sorted(known)}",
-                "Return it from a step, log it, monitor another one, or set strict=False.",
-            )
+def step_counter() -> Progress[ReadyCompleted]:
+    """What counts the steps of an optimizer, or of all."""
+    return Progress(ReadyCompleted(), ReadyCompleted())
 
 
 @dataclass(eq=False)
 class Optimization:
-    """The optimizers and schedulers of a fit, and how many steps all of them have taken.
+    """The optimizers and schedulers of a fit, and how many steps they have taken.
 
     Args:
         optimizers: What `configure_optimizers` returned.
@@ -103,55 +39,109 @@ class Optimization:
         skipped: Counts the steps that it left out.
         own_scheduler_step: The module's own `lr_scheduler_step`, or None.
         gradient_norm: The norm that the last clipping found, or None.
+        frequencies: On how many batches each of several optimizers has its turn before the next; none
+            when all have it on every batch.
+        steps_of_each: Counts the steps of each of several optimizers; empty with one.
+        scalars: Those of the newest output for each of several optimizers, by their indices.
     """
 
     optimizers: Sequence[Optimizer] = ()
     rates: Sequence[ScheduledRate] = ()
     automatic: bool = True
-    steps: Progress[ReadyCompleted] = field(default_factory=lambda: Progress(ReadyCompleted(), ReadyCompleted()))
+    steps: Progress[ReadyCompleted] = field(default_factory=step_counter)
     max_steps: int | None = None
     gradient_norm: Tensor | None = None
     own_scheduler_step: AnyCallable | None = None
     scaler: LossScaler | None = None
-    skipped: Progress[ReadyCompleted] = field(default_factory=lambda: Progress(ReadyCompleted(), ReadyCompleted()))
+    skipped: Progress[ReadyCompleted] = field(default_factory=step_counter)
+    frequencies: Sequence[int] = ()
+    steps_of_each: Sequence[Progress[ReadyCompleted]] = ()
+    scalars: dict[int, dict[str, Scalar]] = field(default_factory=dict[int, dict[str, Scalar]])
     _handles: list[RemovableHandle] = field(default_factory=list[RemovableHandle])
+
+    def __post_init__(self) -> None:
+        if self.own_scheduler_step is None:
+            return
+        for rate in self.rates:
+            index = next((i for i, other in enumerate(self.optimizers) if other is rate.optimizer), 0)
+            rate.own = OptimizerPosition(index, len(self.optimizers)).told(self.own_scheduler_step, 2)
 
     def start_counting(self) -> None:
         """Count every step of every optimizer, whoever calls it."""
-        for optimizer in self.optimizers:
-            self._handles += (
-                optimizer.register_step_pre_hook(CallCounter(self.steps, completed=False)),
-                optimizer.register_step_post_hook(CallCounter(self.steps, completed=True)),
-            )
+        for index, optimizer in enumerate(self.optimizers):
+            for counter in (self.steps, *self.steps_of_each[index : index + 1]):
+                self._handles += (
+                    optimizer.register_step_pre_hook(CallCounter(counter, completed=False)),
+                    optimizer.register_step_post_hook(CallCounter(counter, completed=True)),
+                )
 
     def stop_counting(self) -> None:
         """Leave the optimizers as they were."""
         while self._handles:
             self._handles.pop().remove()
 
-    def step_rates(self, interval: str, metrics: Callable[[], Mapping[str, float]]) -> None:
-        """Step the schedulers of this interval."""
-        for rate in self._rates_of(interval):
-            rate.step(metrics, self.own_scheduler_step)
+    def steps_of(self, optimizer: Optimizer | None) -> Progress[ReadyCompleted]:
+        """What counts the steps of one optimizer; of all, for None and with one alone."""
+        counters = zip(self.optimizers, self.steps_of_each, strict=False)
+        return next((counter for other, counter in counters if other is optimizer), self.steps)
 
-    def after_step(self, metrics: Callable[[], Mapping[str, float]]) -> Callable[[], None] | None:
-        """What to call after each batch: steps the schedulers when an optimizer has stepped."""
-        if not self._rates_of("step"):
-            return None
-        seen = self.steps.total.completed
+    @property
+    def steps_by_optimizer(self) -> tuple[int, ...]:
+        """How many steps each optimizer has taken."""
+        return tuple(self.steps_of(optimizer).total.completed for optimizer in self.optimizers)
+
+    def step_epoch_rates(self, metrics: Metrics) -> None:
+        """Step the schedulers with the interval `epoch`."""
+        for rate in self._rates_of("epoch"):
+            rate.step(metrics)
+
+    def step_plateau_rates(self, metrics: Metrics) -> None:
+        """Step the plateau schedulers with the interval `step` whose optimizer has stepped since the last time."""
+        for rate in self._plateau_rates:
+            if rate.pending:
+                rate.pending = False
+                rate.step(metrics)
+
+    def after_step(self, metrics: Metrics) -> Callable[[], None] | None:
+        """What to call after each batch: steps the schedulers whose optimizer has stepped, but for plateau ones."""
+        parts = [self._watching(rate, metrics) for rate in self._rates_of("step")]
+        if len(parts) <= 1:
+            return parts[0] if parts else None
 
         def step_rates() -> None:
-            nonlocal seen
-            if self.steps.total.completed != seen:
-                seen = self.steps.total.completed
-                self.step_rates("step", metrics)
+            for part in parts:
+                part()
 
         return step_rates
+
+    def _watching(self, rate: ScheduledRate, metrics: Metrics) -> Callable[[], None]:
+        steps = self.steps_of(rate.optimizer).total
+        seen = steps.completed
+
+        def step_rate() -> None:
+            nonlocal seen
+            if steps.completed != seen:
+                seen = steps.completed
+                if rate.waits_for_metrics:
+                    rate.pending = True
+                else:
+                    rate.step(metrics)
+
+        return step_rate
 
     @property
     def monitors_steps(self) -> bool:
         """Whether a scheduler looks at a metric after each step."""
         return any(rate.monitor is not None for rate in self._rates_of("step"))
+
+    @property
+    def has_plateau_rates(self) -> bool:
+        """Whether a plateau scheduler has the interval `step`."""
+        return bool(self._plateau_rates)
+
+    @property
+    def _plateau_rates(self) -> list[ScheduledRate]:
+        return [rate for rate in self._rates_of("step") if rate.waits_for_metrics]
 
     def _rates_of(self, interval: str) -> list[ScheduledRate]:
         return [rate for rate in self.rates if self.automatic and rate.interval == interval]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator
-from typing import get_origin
+from collections.abc import Collection, Iterator, Mapping
+from typing import TypeAlias, get_origin
 
 from typing_extensions import get_protocol_members
 
 from typedloops.errors import ModuleError
 from typedloops.loops.base.node import LoopNode
+from typedloops.loops.run.asked import check_call
 from typedloops.loops.run.listeners import defining_class, is_placeholder
-from typedloops.loops.run.loader_index import check_call
+
+Gives: TypeAlias = Mapping[str, Collection[str]]
+"""By method, the parameters that a loop fills in for those that have them."""
 
 
 def check_tree(module: object, root: object, unused: Collection[str] = ()) -> None:
@@ -25,7 +28,7 @@ def check_tree(module: object, root: object, unused: Collection[str] = ()) -> No
     for path, loop in _used_loops(module, root, ""):
         required: object = getattr(type(loop), "requires", None)
         if isinstance(required, type) and not any(path == name or path.startswith(f"{name}.") for name in unused):
-            check_module(module, required, type(loop).__name__)
+            check_module(module, required, type(loop).__name__, getattr(type(loop), "gives", {}))
 
 
 def _used_loops(module: object, loop: object, path: str) -> Iterator[tuple[str, object]]:
@@ -38,20 +41,26 @@ def _used_loops(module: object, loop: object, path: str) -> Iterator[tuple[str, 
                 yield from _used_loops(module, child, f"{path}.{name}" if path else name)
 
 
-def check_module(module: object, protocol: type[object], needed_by: str) -> None:
+def check_module(module: object, protocol: type[object], needed_by: str, gives: Gives | None = None) -> None:
     """Raise `ModuleError` unless `module` can be called as `protocol` says.
 
     Looks at what a type checker cannot see: a method that is only a framework's
     placeholder, the number of parameters, a generator where a result is expected.
+
+    Args:
+        module: What is to be run.
+        protocol: What it is to be.
+        needed_by: The loop that runs it.
+        gives: What that loop gives to methods that ask for it.
     """
     why = f"{needed_by} needs a {protocol.__name__}"
     if isinstance(module, type):
         raise ModuleError(module.__name__, f"it is a class, and {why}", f"Give an instance: {module.__name__}(...).")
     for name in sorted(get_protocol_members(protocol)):
-        _check_method(module, protocol, name, why)
+        _check_method(module, protocol, name, why, (gives or {}).get(name, ()))
 
 
-def _check_method(module: object, protocol: type[object], name: str, why: str) -> None:
+def _check_method(module: object, protocol: type[object], name: str, why: str, gives: Collection[str]) -> None:
     kind = type(module)
     where = f"{kind.__name__}.{name}"
     wanted = inspect.signature(getattr(protocol, name))
@@ -68,7 +77,7 @@ def _check_method(module: object, protocol: type[object], name: str, why: str) -
     except (TypeError, ValueError):  # written in C: it cannot be asked
         return
     try:
-        check_call(name, signature, parameters)
+        check_call(name, signature, parameters, gives)
     except TypeError as mismatch:
         raise ModuleError(
             where,
