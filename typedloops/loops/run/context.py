@@ -117,13 +117,13 @@ class RunContext:
             batches: How many of each loader; -1 is all.
         """
         before = dict(self.metrics)
-        self.sanity_checking: bool = True
+        self.sanity_checking = True
         self.most_batches = None if batches == -1 else batches
         try:
             with self.log_to(MetricStore(default="mean")), isolated_rng():
                 yield
         finally:
-            self.sanity_checking: bool = False
+            self.sanity_checking = False
             self.most_batches = None
             self.metrics.clear()
             self.metrics.update(before)
