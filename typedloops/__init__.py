@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from typedloops.callbacks import ModuleHooks as ModuleHooks
     from typedloops.data import BatchLoader as BatchLoader
     from typedloops.data import CombinedLoader as CombinedLoader
+    from typedloops.data import ShardWriter as ShardWriter
+    from typedloops.data import read_shards as read_shards
     from typedloops.loops.base import Loop as Loop
     from typedloops.loops.base import Slot as Slot
     from typedloops.loops.base import SlotList as SlotList
@@ -54,10 +56,12 @@ if TYPE_CHECKING:
     from typedloops.loops.fit.stopping import StopReason as StopReason
     from typedloops.loops.prediction import PredictionEpochLoop as PredictionEpochLoop
     from typedloops.loops.prediction import PredictionLoop as PredictionLoop
+    from typedloops.loops.prediction import WrittenPredictions as WrittenPredictions
     from typedloops.loops.run.durations import Duration as Duration
     from typedloops.loops.run.durations import Unit as Unit
     from typedloops.loops.run.precision import Precision as Precision
     from typedloops.protocols import LoopProtocol as LoopProtocol
+    from typedloops.protocols import PredictionWriter as PredictionWriter
     from typedloops.protocols import Stage as Stage
     from typedloops.protocols import TrainerView as TrainerView
     from typedloops.protocols import TrainingModule as TrainingModule
@@ -76,7 +80,7 @@ else:
             "Started",
         ),
         "callbacks": ("Callback", "ModuleHooks"),
-        "data": ("BatchLoader", "CombinedLoader"),
+        "data": ("BatchLoader", "CombinedLoader", "ShardWriter", "read_shards"),
         "loops.base": ("Loop", "Slot", "SlotList", "typed_connect"),
         "loops.evaluation": (
             "EvaluationEpochLoop",
@@ -99,11 +103,11 @@ else:
             "TrainingBatchLoop",
             "TrainingEpochLoop",
         ),
-        "loops.prediction": ("PredictionEpochLoop", "PredictionLoop"),
+        "loops.prediction": ("PredictionEpochLoop", "PredictionLoop", "WrittenPredictions"),
         "loops.fit.stopping": ("StopReason",),
         "loops.run.durations": ("Duration", "Unit"),
         "loops.run.precision": ("Precision",),
-        "protocols": ("LoopProtocol", "Stage", "TrainerView", "TrainingModule"),
+        "protocols": ("LoopProtocol", "PredictionWriter", "Stage", "TrainerView", "TrainingModule"),
         "trainer": ("Trainer",),
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

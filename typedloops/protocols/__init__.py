@@ -23,3 +23,4 @@ from typedloops.protocols.trainer import ClipAlgorithm as ClipAlgorithm
 from typedloops.protocols.trainer import Reduction as Reduction
 from typedloops.protocols.trainer import Stage as Stage
 from typedloops.protocols.trainer import TrainerView as TrainerView
+from typedloops.protocols.writer import PredictionWriter as PredictionWriter

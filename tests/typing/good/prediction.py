@@ -8,7 +8,7 @@ from typing import assert_type
 from torch import Tensor, nn
 
 from tests.typing.good.models import Batch, Classifier, Prediction, batches, loader
-from typedloops import PredictionLoop, Trainer
+from typedloops import PredictionLoop, PredictionWriter, ShardWriter, Trainer, WrittenPredictions, read_shards
 from typedloops.protocols import PredictModule
 
 data = batches()
@@ -46,6 +46,39 @@ def endless() -> Iterator[Batch]:
 assert_type(Trainer(limit_predict_batches=1).predict(Labels(), endless()), list[Prediction])
 assert_type(Trainer(limit_predict_batches=1).predict(Labels(), [endless(), endless()]), list[list[Prediction]])
 assert_type(PredictionLoop(limit_batches=1).run(Labels(), data), list[Prediction])
+
+
+class Labelling:
+    """Takes predictions of one kind, and knows the batch."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def write(self, prediction: Prediction, batch: Batch, batch_idx: int, dataloader_idx: int) -> None:
+        assert_type(prediction.labels, Tensor)
+        self.written += len(batch[0])
+
+
+class Counting:
+    """Takes anything."""
+
+    def write(self, prediction: object, batch: object, batch_idx: int, dataloader_idx: int) -> int:
+        return batch_idx
+
+
+labelling = Labelling()
+assert_type(trainer.predict(Labels(), data, writer=labelling), WrittenPredictions)
+assert_type(trainer.predict(Labels(), [loader(), loader()], writer=labelling), WrittenPredictions)
+assert_type(trainer.predict(Labels(), data, writer=Counting()).batches, int)
+assert_type(trainer.predict(Labels(), data, writer=None), list[Prediction])
+assert_type(PredictionLoop().run(Classifier(), data, writer=Counting()).dataloaders, tuple[int, ...])
+takes_labels: PredictionWriter[Prediction, Batch] = Counting()
+takes_any: PredictionWriter[object] = Counting()
+
+
+def to_files(directory: str) -> Iterator[object]:
+    assert_type(trainer.predict(Classifier(), data, writer=ShardWriter(directory)), WrittenPredictions)
+    return read_shards(directory)
 
 
 def predict(module: PredictModule[Batch, Prediction], source: Iterable[Batch]) -> list[Prediction]:

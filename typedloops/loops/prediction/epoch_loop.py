@@ -23,13 +23,14 @@ class PredictionEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], lis
         M.on_before_batch_transfer, M.transfer_batch_to_device, M.on_after_batch_transfer
         C/M.on_predict_batch_start(batch, batch_idx)
         prediction = M.predict_step(batch, batch_idx)
+        writer.write(prediction, batch, batch_idx, dataloader_idx)    # if there is one
         C/M.on_predict_batch_end(prediction, batch, batch_idx)
     ```
 
     With several loaders the step and the hooks are also given the loader's index where they
     have a parameter `dataloader_idx`; one that cannot be called without it is always given it.
 
-    Its output is the list of predictions, one for each batch.
+    Its output is the list of predictions, one for each batch; an empty one where a writer takes them.
     """
 
     transient_fields: ClassVar[tuple[str, ...]] = ("_predictions",)
@@ -41,10 +42,10 @@ class PredictionEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], lis
             self.open(f"predict {position}", loader, position.limit),
             context.in_precision(position.step_of(model, PREDICTION.step)),
             dataloader_idx=position.index,
-            outputs=self._predictions,
+            outputs=self._predictions if position.take is None else None,
             events=BatchEvents(
                 before=position.listeners(context.hook("on_predict_batch_start")),
-                after=position.listeners(context.hook("on_predict_batch_end")),
+                after=position.after_step(context.hook("on_predict_batch_end")),
             ),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import ClassVar, TypeAlias, overload
 
 from typing_extensions import TypeVar
@@ -10,12 +11,15 @@ from typing_extensions import TypeVar
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.prediction.epoch_loop import PredictionEpochLoop
+from typedloops.loops.prediction.writing import Writing, WrittenPredictions
 from typedloops.loops.run.config import BatchCounts
 from typedloops.loops.run.kind import PREDICTION
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
 from typedloops.protocols.anything import Anything
+from typedloops.protocols.data import Loaders
 from typedloops.protocols.module import PredictModule
+from typedloops.protocols.writer import PredictionWriter
 
 B = TypeVar("B")
 Q = TypeVar("Q")
@@ -24,16 +28,18 @@ Q = TypeVar("Q")
 AnyModule: TypeAlias = PredictModule[Anything, Anything]
 
 
-class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], list[Anything]]):
+class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], "list[Anything] | WrittenPredictions"]):
     """Predicts with a module: the loop behind `trainer.predict`.
 
     ```
     module to eval mode, gradients off
     on_run_start:
         C/M.on_predict_start, C/M.on_predict_epoch_start
+        writer is entered
     advance:
         epoch_loop.run(model, loader, position)           # for each loader
     on_run_end:
+        writer is left or closed
         C/M.on_predict_epoch_end, C/M.on_predict_end
     the mode of every submodule restored
     ```
@@ -44,12 +50,16 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], list[Anythin
         epoch_loop: Predicts one loader.
 
     Its output is the list of predictions, one for each batch; of a list of loaders (of one,
-    too), a list of such lists.
+    too), a list of such lists.  With a `writer` no prediction is kept: the output says how many
+    were written.
     """
 
     kind = PREDICTION
+    transient_fields: ClassVar[tuple[str, ...]] = ("_writing",)
     requires: ClassVar[type[object] | None] = PredictModule
     epoch_loop: Slot[PredictionEpochLoop[object]] = Slot()
+
+    _writing: Writing | None = None
 
     def __init__(
         self, limit_batches: BatchCounts | None = None, *, epoch_loop: PredictionEpochLoop[object] | None = None
@@ -61,18 +71,51 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], list[Anythin
     def connect(self, *, epoch_loop: PredictionEpochLoop[object] | None = None) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
 
+    def on_run_start(self, model: AnyModule, dataloaders: Loaders[Anything]) -> None:
+        super().on_run_start(model, dataloaders)
+        if self._writing is not None:
+            self._writing.open()
+
     def run_loader(self, model: AnyModule, loader: Iterable[Anything], position: LoaderPosition) -> list[object]:
+        if self._writing is not None:
+            position = replace(position, take=self._writing.taker(position.index))
         return self.epoch_loop.run(model, loader, position)
 
-    def result(self, results: Sequence[list[object]]) -> list[Anything]:
+    def on_results(self, results: Sequence[list[object]]) -> None:
+        if self._writing is not None:
+            self._writing.close()
+
+    def result(self, results: Sequence[list[object]]) -> list[Anything] | WrittenPredictions:
+        if self._writing is not None:
+            return self._writing.result
         return list(results) if self.given_several else results[0]
 
-    def on_result(self, result: list[Anything]) -> None:
+    def on_result(self, result: list[Anything] | WrittenPredictions) -> None:
         self.context.publish(self.context.logging_to.compute())
 
     @overload
-    def run(self, model: PredictModule[B, Q], dataloaders: Iterable[B]) -> list[Q]: ...
+    def run(self, model: PredictModule[B, Q], dataloaders: Iterable[B], *, writer: None = None) -> list[Q]: ...
     @overload
-    def run(self, model: PredictModule[B, Q], dataloaders: Sequence[Iterable[B]]) -> list[list[Q]]: ...
-    def run(self, model: PredictModule[B, Q], dataloaders: Iterable[Anything]) -> list[Anything]:
-        return super().run(model, dataloaders)
+    def run(
+        self, model: PredictModule[B, Q], dataloaders: Sequence[Iterable[B]], *, writer: None = None
+    ) -> list[list[Q]]: ...
+    @overload
+    def run(
+        self, model: PredictModule[B, Q], dataloaders: Loaders[B], *, writer: PredictionWriter[Q, B]
+    ) -> WrittenPredictions: ...
+    def run(
+        self,
+        model: PredictModule[B, Q],
+        dataloaders: Iterable[Anything],
+        *,
+        writer: PredictionWriter[Q, Anything] | None = None,
+    ) -> list[Anything] | WrittenPredictions:
+        before, self._writing = self._writing, None if writer is None else Writing(writer)
+        try:
+            return super().run(model, dataloaders)
+        except BaseException as failure:
+            if self._writing is not None:
+                self._writing.close(failure)
+            raise
+        finally:
+            self._writing = before
