@@ -29,6 +29,7 @@ UNIT_OF = {
     "limit_test_batches": Unit.BATCHES,
     "limit_predict_batches": Unit.BATCHES,
     "accumulate_grad_batches": Unit.BATCHES,
+    "overfit_batches": Unit.BATCHES,
 }
 
 

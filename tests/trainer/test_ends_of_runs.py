@@ -110,7 +110,8 @@ def test_nothing_is_restarting_after_a_fit_that_was_continued() -> None:
     trainer = Trainer(max_epochs=1)
     trainer.fit(Classifier(), batches(2), batches(1))
     trainer.fit_loop.load_state_dict(trainer.fit_loop.state_dict())
-    trainer.fit(Classifier(), batches(2))
+    with pytest.warns(UserWarning, match="^fit_loop: nothing is left to do: max_epochs is 1, and 1 epochs are done"):
+        trainer.fit(Classifier(), batches(2))
     assert [loop for _, loop in trainer.fit_loop.walk() if isinstance(loop, Loop) and loop.restarting] == []
 
 

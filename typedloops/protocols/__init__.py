@@ -1,6 +1,8 @@
 """The contracts: every place of the library that takes something says by its shape what it takes."""
 
 from typedloops.protocols.data import Loaders as Loaders
+from typedloops.protocols.data import LoaderSource as LoaderSource
+from typedloops.protocols.data import LoadersSource as LoadersSource
 from typedloops.protocols.data import MadeOfLoaders as MadeOfLoaders
 from typedloops.protocols.data import SizedLoader as SizedLoader
 from typedloops.protocols.hooks import CallbackProtocol as CallbackProtocol

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from typing_extensions import Protocol, TypeVar, runtime_checkable
@@ -33,3 +33,10 @@ class MadeOfLoaders(Protocol):
 
 Loaders: TypeAlias = Iterable[B] | Sequence[Iterable[B]]
 """One loader, or a list or tuple of several."""
+
+LoaderSource: TypeAlias = Iterable[B] | Callable[[], Iterable[B]]
+"""A loader, or a function that makes one: called when a run starts, and in a fit once more every
+`reload_dataloaders_every_n_epochs`."""
+
+LoadersSource: TypeAlias = Loaders[B] | Callable[[], Loaders[B]]
+"""Loaders, or a function that makes them."""

@@ -104,6 +104,10 @@ class Trainer(Generic[FL, VL, TL, PL]):
         val_check_interval: Validate after so many batches (an int), such a share of the epoch (a
             float; 1.0 is at its end), so many epochs (`"2ep"`), or so much time (a `timedelta`,
             `"DD:HH:MM:SS"`).
+        overfit_batches: Train and validate on the first so many batches, or such a share; those
+            trained on are the same in each epoch and kept in memory.  0 is off.
+        reload_dataloaders_every_n_epochs: Call the functions that were given to make loaders once
+            more every n epochs of a fit; 0 is only at its start.
         num_sanity_val_steps: Before training validate on so many batches of each loader, of which
             nothing is kept; -1 is all, 0 none.
         accumulate_grad_batches: Add up the gradients of so many batches for each optimizer step,
@@ -150,6 +154,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
         limit_predict_batches: BatchCounts = 1.0,
         check_val_every_n_epoch: Count | None = 1,
         val_check_interval: Interval = 1.0,
+        overfit_batches: BatchCount = 0,
+        reload_dataloaders_every_n_epochs: int = 0,
         num_sanity_val_steps: int = 0,
         accumulate_grad_batches: Count | Mapping[int, int] = 1,
         accumulation_weight: Weigh | None = None,
@@ -179,6 +185,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
             limit_predict_batches=counted_limits("limit_predict_batches", limit_predict_batches),
             check_val_every_n_epoch=counted("check_val_every_n_epoch", check_val_every_n_epoch, Unit.EPOCHS),
             val_check_interval=val_check_interval,
+            overfit_batches=counted("overfit_batches", overfit_batches, Unit.BATCHES),
+            reload_dataloaders_every_n_epochs=reload_dataloaders_every_n_epochs,
             num_sanity_val_steps=num_sanity_val_steps,
             accumulate_grad_batches=counted("accumulate_grad_batches", accumulate_grad_batches, Unit.BATCHES),
             accumulation_weight=accumulation_weight,

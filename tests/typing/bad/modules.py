@@ -147,14 +147,14 @@ class LitOtherBatch(pl.LightningModule):
 
 
 # A batch that the step does not take.
-trainer.fit(model, ints)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
-trainer.fit(model, data, ints)  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(model, ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+trainer.fit(model, data, ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(model, data, [ints, ints])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.validate(model, ints)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
 trainer.test(model, [ints, ints])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 trainer.predict(model, ints)  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.predict(model, [ints, ints])  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
-trainer.fit(LitOtherBatch(), data)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+trainer.fit(LitOtherBatch(), data)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 # A step that is not there.
 trainer.fit(nn.Linear(4, 2), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
@@ -176,7 +176,7 @@ trainer.fit(KeywordOnly(), data)  # type: ignore[call-overload]  # pyright: igno
 trainer.fit(StringIndex(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 # A step for several optimizers that does not take what it is given.
-trainer.fit(Turns(), ints)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+trainer.fit(Turns(), ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 trainer.fit(Turns(), data, data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(TurnsByName(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 trainer.fit(TurnsByPosition(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]

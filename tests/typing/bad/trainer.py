@@ -25,6 +25,14 @@ class Scores(Loop[[Classifier, Iterable[Batch]], list[float]]):
         return []
 
 
+def numbers() -> list[int]:
+    return [1, 2]
+
+
+def takes_a_size(size: int) -> list[Batch]:
+    return data[:size]
+
+
 # Arguments of an entry point.
 trainer.fit(model)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 trainer.fit()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
@@ -32,6 +40,12 @@ trainer.fit(train_dataloaders=data)  # type: ignore[call-overload]  # pyright: i
 trainer.fit(model, data, data, data)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 trainer.fit(model, data, val_dataloader=data)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 trainer.fit(model, 3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(model, lambda: [1, 2])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+trainer.fit(model, numbers)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+trainer.fit(model, data, numbers)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(model, takes_a_size)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+trainer.fit(model, data, resume="yes")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(model, data, None, True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 trainer.validate(model)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 trainer.test(model, data, data)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 trainer.predict(model, data, return_predictions=True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
@@ -47,6 +61,8 @@ ValidationLoop({1: 2})  # type: ignore[arg-type]  # pyright: ignore[reportArgume
 Trainer(max_epochs=timedelta(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(max_time=10)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(val_check_interval=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(overfit_batches=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(reload_dataloaders_every_n_epochs=0.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Duration(10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 Duration(10, "ep")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Duration.epochs("10")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -110,8 +110,8 @@ def collate(items: list[str]) -> Batch:
     raise NotImplementedError
 
 
-# A wrong batch: mypy finds no type that both sides agree on, and says which function it is.
-trainer.fit(model, [1, 2])  # E: misc ~ Cannot infer value of type parameter "T" of "run" of "FitLoop"
+# A wrong batch: mypy says what the module wants, or finds no type that both sides agree on and says in which function.
+trainer.fit(model, [1, 2])  # E: list-item ~ List item 0 has incompatible type "int"; expected "tuple[Tensor, Tensor]"
 trainer.validate(model, [1, 2])  # E: misc ~ Cannot infer value of type parameter "V" of "run" of "ValidationLoop"
 trainer.predict(model, [1, 2])  # E: misc ~ Cannot infer value of type parameter "B" of "run" of "PredictionLoop"
 

@@ -28,7 +28,7 @@ from typedloops.loops.run.interrupt import EvaluationLeft
 from typedloops.loops.run.limits import leaves_nothing
 from typedloops.loops.run.metrics import training_scalars
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents, BatchSource
-from typedloops.protocols.data import Loaders
+from typedloops.protocols.data import Loaders, LoadersSource
 from typedloops.protocols.module import ValidationModule
 
 M = TypeVar("M", default=object)
@@ -245,7 +245,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
             # That the module can be validated was checked when the run began.
             self.val_loop.run(cast("ValidationModule[Never]", model), cast("Loaders[Never]", val_dataloaders))
 
-    def can_validate(self, val_dataloaders: Loaders[object] | None) -> bool:
+    def can_validate(self, val_dataloaders: LoadersSource[object] | None) -> bool:
         """Whether these loaders, if any, leave something to validate on."""
         # At run time any loop may be in the slot.
         return val_dataloaders is not None and not leaves_nothing(getattr(self.val_loop, "limit", None))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable
 from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import ClassVar, Generic, TypeAlias, cast, overload
@@ -19,7 +18,9 @@ from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.batch_loop import TrainingBatchLoop
 from typedloops.loops.fit.configure import configure
+from typedloops.loops.fit.continuation import Continuation, check_continuation, nothing_left
 from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop, take_training_scalars
+from typedloops.loops.fit.fit_data import FitData
 from typedloops.loops.fit.manual_loop import ManualOptimization
 from typedloops.loops.fit.optimizer_loop import OptimizerLoop
 from typedloops.loops.fit.restart import reset_progress
@@ -37,7 +38,7 @@ from typedloops.loops.run.optimization import Optimization, step_counter
 from typedloops.loops.run.precision import number_type
 from typedloops.loops.run.scaling import LossScaler
 from typedloops.protocols.anything import Anything
-from typedloops.protocols.data import Loaders
+from typedloops.protocols.data import LoaderSource, LoadersSource
 from typedloops.protocols.module import (
     ConfiguresOptimizers,
     FitModule,
@@ -65,7 +66,7 @@ IDLE_EPOCHS = 10
 """After so many epochs without an optimizer step in a row, a fit that only steps can end is given up."""
 
 
-class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]], Generic[M, B, S]):
+class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], FitResult[S]], Generic[M, B, S]):
     """Fits a module, whatever its batch loop asks of it; `FitLoop` is the one for `training_step`.
 
     ```
@@ -91,7 +92,11 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
     `configure_model`, `on_exception` and `teardown` are called: see `open_run`.
 
     It stops for the reasons of `stop_reason`, of which one line is logged.  A run starts anew, at
-    zero, unless state was loaded.
+    zero, unless state was loaded.  `run(..., resume=True)` goes on where the last run of this loop
+    ended, at its next epoch, with the states of its optimizers and schedulers: raise a limit first.
+
+    A loader may also be given as a function that makes one: it is called when the fit starts, and
+    once more every `reload_dataloaders_every_n_epochs`.
 
     In the main thread Ctrl-C ends a fit after the batch under way, without a validation, with the
     hooks of its end and its result; a second one raises KeyboardInterrupt.
@@ -113,8 +118,11 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         "skipped_progress",
         "step_progress_of_each",
     )
-    transient_fields: ClassVar[tuple[str, ...]] = ("_last_output",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_last_output", "_data", "_continuation", "_resumed")
 
+    _data: FitData[B]
+    _continuation: Continuation | None = None
+    _resumed: Continuation | None = None
     _steps_before = 0
     _idle_epochs = 0
 
@@ -172,7 +180,7 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         return self.stop_reason is not None
 
     def reset(self) -> None:
-        if self.restarting:
+        if self.restarting or self._resumed is not None:
             self.epoch_progress.reset_on_restart()
             self.step_progress.reset_on_restart()
             self.skipped_progress.reset_on_restart()
@@ -180,7 +188,9 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         else:
             reset_progress(self)
 
-    def on_run_start(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
+    def on_run_start(
+        self, model: M, train_dataloaders: LoaderSource[B], val_dataloaders: LoadersSource[object] | None
+    ) -> None:
         context = self.context
         context.metrics.clear()
         limits = self.limits
@@ -189,7 +199,15 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
         context.max_epochs = limits.max_epochs
         context.epoch = self.epoch_progress.total.completed
         self._last_output = None
-        self.epoch_loop.check_validation(val_dataloaders)
+        goes_on = self._resumed is not None or any(
+            isinstance(loop, Loop) and loop.restarting for _, loop in self.walk()
+        )
+        if self._resumed is not None or self.restarting:
+            self._warn_of_nothing_left()
+        validates = self.epoch_loop.can_validate(val_dataloaders)
+        self._data = FitData(train_dataloaders, val_dataloaders if validates else None, self.config)
+        if not self.done:
+            self._load(context.epoch)
         # That the module configures optimizers was checked when the run began.
         module = cast("ConfiguresOptimizers", model)
         automatic = bool(getattr(model, "automatic_optimization", True))
@@ -219,21 +237,26 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
             frequencies=configured.frequencies,
             steps_of_each=self.step_progress_of_each.of(len(configured.optimizers)),
         )
+        if self._resumed is not None:
+            self._resumed.restore(context.optimization)
         context.optimization.start_counting()
         context.hook("on_fit_start")()
-        if not self.done and not any(isinstance(loop, Loop) and loop.restarting for _, loop in self.walk()):
-            self.epoch_loop.check_sanity(model, val_dataloaders)
+        if not self.done and not goes_on:
+            self.epoch_loop.check_sanity(model, self._data.val)
         context.hook("on_train_start")()
         context.validated_at = monotonic()
 
-    def advance(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
+    def advance(
+        self, model: M, train_dataloaders: LoaderSource[B], val_dataloaders: LoadersSource[object] | None
+    ) -> None:
         context = self.context
         context.epoch = self.epoch_progress.total.completed
         self.epoch_progress.increment_ready()
-        tell_epoch(train_dataloaders, context.epoch)
+        self._load(context.epoch)
+        tell_epoch(self._data.train, context.epoch)
         context.hook("on_train_epoch_start")()
         self.epoch_progress.increment_started()
-        epoch = self.epoch_loop.run(model, train_dataloaders, val_dataloaders)
+        epoch = self.epoch_loop.run(model, self._data.train, self._data.val)
         self.epoch_progress.increment_processed()
         self._take_metrics(epoch)
         if epoch.outputs is not None:
@@ -272,21 +295,43 @@ class FitLoopOf(InRun[[M, Iterable[B], "Loaders[object] | None"], FitResult[S]],
 
     def teardown(self) -> None:
         self._last_output = None
+        vars(self).pop("_data", None)
 
     def run(
-        self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None = None
+        self,
+        model: M,
+        train_dataloaders: LoaderSource[B],
+        val_dataloaders: LoadersSource[object] | None = None,
+        *,
+        resume: bool = False,
     ) -> FitResult[S]:
         unused = () if self.epoch_loop.can_validate(val_dataloaders) else ("epoch_loop.val_loop",)
         with open_run(self, Stage.FIT, model, unused) as context, training(model, self.config.detect_anomaly):
+            where = self.path or type(self).__name__
+            last, self._continuation = self._continuation, None
+            self._resumed = check_continuation(where, last, model, restarting=self.restarting) if resume else None
             limits = self.limits
             context.fitting = True
             context.stop.begin(lambda: limits.may_stop(self.position), seconds_of(self.config.max_time))
             try:
                 with interruptible(context.stop.interrupt):
-                    return super().run(model, train_dataloaders, val_dataloaders)
+                    result = super().run(model, train_dataloaders, val_dataloaders)
+                self._continuation = Continuation.after(model, context.optimization)
+                return result
             finally:
+                self._resumed = None
                 context.fitting = False
                 context.stop.end()
+
+    def _load(self, epoch: int) -> None:
+        """Have the loaders for this epoch."""
+        if self._data.load(epoch):
+            self.epoch_loop.check_validation(self._data.val)
+
+    def _warn_of_nothing_left(self) -> None:
+        if reason := self.stop_reason:
+            where = self.path or type(self).__name__
+            warnings.warn(nothing_left(where, reason, self.limits, self.position), UserWarning, stacklevel=2)
 
     def _publish(self) -> None:
         """Give what was logged since the last time to the trainer, and count anew."""
@@ -386,24 +431,30 @@ class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
     def run(
         self,
         model: TrainingModule[T, O] | SeveralOptimizersModule[T, O],
-        train_dataloaders: Iterable[T],
+        train_dataloaders: LoaderSource[T],
         val_dataloaders: None = None,
+        *,
+        resume: bool = False,
     ) -> FitResult[O]: ...
     @overload
     def run(
         self,
         model: FitModule[T, V, O] | SeveralOptimizersFitModule[T, V, O],
-        train_dataloaders: Iterable[T],
-        val_dataloaders: Loaders[V],
+        train_dataloaders: LoaderSource[T],
+        val_dataloaders: LoadersSource[V],
+        *,
+        resume: bool = False,
     ) -> FitResult[O]: ...
     def run(
         self,
         model: AnyModule | SeveralOptimizersModule[Anything, Anything],
-        train_dataloaders: Iterable[Anything],
-        val_dataloaders: Loaders[Anything] | None = None,
+        train_dataloaders: LoaderSource[Anything],
+        val_dataloaders: LoadersSource[Anything] | None = None,
+        *,
+        resume: bool = False,
     ) -> FitResult[Anything]:
         # Which of the two it is, the loop that calls its step finds out.
-        return super().run(cast("AnyModule", model), train_dataloaders, val_dataloaders)
+        return super().run(cast("AnyModule", model), train_dataloaders, val_dataloaders, resume=resume)
 
 
 def default_epoch_loop() -> TrainingEpochLoop[AnyModule, Anything, Anything]:

@@ -54,6 +54,8 @@ class RunConfig:
         check_val_every_n_epoch: Validate in every n-th epoch; None counts `val_check_interval` across epochs.
         val_check_interval: Validate after so many batches (int), such a share of the epoch (float; 1.0 is its end),
             so many epochs (`"2ep"`), or so much time (`timedelta`, `"DD:HH:MM:SS"`).
+        overfit_batches: Train and validate on the first so many batches, the same in each epoch; 0 is off.
+        reload_dataloaders_every_n_epochs: Let the functions that make loaders make them anew so often; 0 is once.
         num_sanity_val_steps: Validate on so many batches of each loader before training; -1 is all, 0 none.
         accumulate_grad_batches: How many batches there are to an optimizer step, or from which epoch on how many.
         accumulation_weight: How much a batch counts among those of a step; None is all the same.
@@ -80,6 +82,8 @@ class RunConfig:
     limit_predict_batches: BatchLimits = field(default=1.0, metadata={"check": "limits"})
     check_val_every_n_epoch: int | None = 1
     val_check_interval: Interval = 1.0
+    overfit_batches: BatchLimit = field(default=0, metadata={"check": "limit"})
+    reload_dataloaders_every_n_epochs: int = 0
     num_sanity_val_steps: int = 0
     inference_mode: bool = True
     accumulate_grad_batches: int | Mapping[int, int] = 1
@@ -94,7 +98,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_count("max_epochs", self.max_epochs)
         check_count("max_steps", self.max_steps)
-        for name in ("min_epochs", "min_steps"):
+        for name in ("min_epochs", "min_steps", "reload_dataloaders_every_n_epochs"):
             if check_int(name, getattr(self, name)) < 0:
                 raise ConfigurationError(name, f"{getattr(self, name)} is negative", "Give 0 or more.")
         check_minimum("epochs", self.min_epochs, self.max_epochs)
@@ -123,6 +127,12 @@ class RunConfig:
                 check_limit(setting.name, getattr(self, setting.name))
             if setting.metadata.get("check") == "limits":
                 check_limits(setting.name, getattr(self, setting.name))
+        if self.overfit_batches and not takes_all(self.limit_train_batches):
+            raise ConfigurationError(
+                "overfit_batches",
+                f"it is {self.overfit_batches}, and limit_train_batches is {self.limit_train_batches}",
+                "Give one of the two.",
+            )
 
     @property
     def cadence(self) -> Cadence:
@@ -130,10 +140,11 @@ class RunConfig:
         return cadence_of(self.val_check_interval, self.check_val_every_n_epoch)
 
     def rehearsal(self) -> RunConfig:
-        """These settings cut down to `fast_dev_run` batches of everything, in one epoch; themselves without it."""
+        """These settings cut down to `fast_dev_run` batches of everything, in one epoch, or to `overfit_batches`."""
         batches = int(self.fast_dev_run)
         if batches == 0:
-            return self
+            alike = self.overfit_batches and takes_all(self.limit_val_batches)
+            return replace(self, limit_val_batches=self.overfit_batches) if alike else self
         return replace(
             self,
             max_epochs=1,
@@ -147,7 +158,13 @@ class RunConfig:
             check_val_every_n_epoch=1,
             val_check_interval=1.0,
             num_sanity_val_steps=0,
+            overfit_batches=0,
         )
+
+
+def takes_all(limit: object) -> bool:
+    """Whether a limit is none; the int 1 is one batch."""
+    return isinstance(limit, float) and limit == 1.0
 
 
 def check_int(name: str, value: object) -> int:

@@ -1,0 +1,145 @@
+"""Going on where the last fit of a module ended."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from typing_extensions import Protocol
+
+from typedloops.errors import MisuseError, OptimizerError
+from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason
+from typedloops.loops.run.optimization import Optimization
+from typedloops.loops.run.unwrapped import unwrapped
+
+
+class Resumable(Protocol):
+    """An optimizer or a scheduler, as far as its state goes."""
+
+    def state_dict(self) -> dict[str, object]: ...
+    def load_state_dict(self, state_dict: dict[str, object], /) -> object: ...
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The state of an optimizer or a scheduler, and whose it was."""
+
+    kind: type[object]
+    state: dict[str, object]
+
+    @classmethod
+    def of(cls, thing: object) -> Saved:
+        return cls(type(thing), cast("Resumable", thing).state_dict())
+
+    def load_into(self, thing: object) -> None:
+        cast("Resumable", thing).load_state_dict(self.state)
+
+
+class Continuation:
+    """What a later fit needs to go on where one ended: the states of its optimizers, schedulers and loss scaler.
+
+    Neither the module nor anything that it was fitted with is kept alive, and what is kept goes with
+    the module.
+
+    Args:
+        module: What was fitted.
+        optimization: Its optimizers and schedulers when that was over.
+    """
+
+    def __init__(self, module: object, optimization: Optimization) -> None:
+        self._optimizers = [Saved.of(optimizer) for optimizer in optimization.optimizers]
+        self._schedulers = [Saved.of(rate.scheduler) for rate in optimization.rates]
+        self._counts = [(rate.due, rate.pending, rate.progress.state_dict()) for rate in optimization.rates]
+        self._scaler = None if optimization.scaler is None else optimization.scaler.state_dict()
+        self._module = weakref.ref(unwrapped(module), self._forget)
+
+    @classmethod
+    def after(cls, module: object, optimization: Optimization) -> Continuation | None:
+        """What a fit leaves behind; None for a module that cannot be recognized later."""
+        try:
+            return cls(module, optimization)
+        except TypeError:  # its class has `__slots__` without `__weakref__`
+            return None
+
+    def _forget(self, module: object) -> None:
+        self._optimizers.clear()
+        self._schedulers.clear()
+
+    def is_of(self, module: object) -> bool:
+        return self._module() is unwrapped(module)
+
+    def restore(self, optimization: Optimization) -> None:
+        """Give optimizers and schedulers that were made anew the states of those before.
+
+        Raises:
+            OptimizerError: They are others.
+        """
+        rates = optimization.rates
+        for things, saved in (
+            (optimization.optimizers, self._optimizers),
+            ([rate.scheduler for rate in rates], self._schedulers),
+        ):
+            _check_alike(things, saved)
+            for thing, each in zip(things, saved, strict=True):
+                try:
+                    each.load_into(thing)
+                except ValueError as error:
+                    raise _others(f"what it made does not fit: {error}") from error
+        for rate, (due, pending, counts) in zip(rates, self._counts, strict=True):
+            rate.due, rate.pending = due, pending
+            rate.progress.load_state_dict(counts)
+        if optimization.scaler is not None and self._scaler is not None:
+            optimization.scaler.load_state_dict(self._scaler)
+
+
+def _check_alike(things: Sequence[object], saved: Sequence[Saved]) -> None:
+    now, then = [type(thing).__name__ for thing in things], [each.kind.__name__ for each in saved]
+    if now != then:
+        raise _others(f"it made {', '.join(now) or 'none'}, and the last fit had {', '.join(then) or 'none'}")
+
+
+def _others(problem: str) -> OptimizerError:
+    return OptimizerError("configure_optimizers", problem, "Make the same, or start anew: resume=False.")
+
+
+def check_continuation(
+    where: str, continuation: Continuation | None, module: object, *, restarting: bool
+) -> Continuation:
+    """The continuation, once it is known to be one of this module.
+
+    Raises:
+        MisuseError: There is nothing to go on from.
+    """
+    if restarting:
+        raise MisuseError(
+            f"{where}: resume=True", "state was loaded, from which it goes on by itself", "Leave resume out."
+        )
+    if continuation is None:
+        raise MisuseError(
+            f"{where}: resume=True",
+            "there is no fit to go on from: this loop has run none, or its last one did not come to its end",
+            "Fit without resume first.",
+        )
+    if not continuation.is_of(module):
+        raise MisuseError(
+            f"{where}: resume=True",
+            "the last fit of this loop was of another module",
+            "Give the same module, or start anew: resume=False.",
+        )
+    return continuation
+
+
+def nothing_left(where: str, reason: StopReason, limits: FitLimits, position: FitPosition) -> str:
+    """What to say of a fit that was to go on and has nothing left to do."""
+    done: Mapping[StopReason, tuple[str, str]] = {
+        StopReason.MAX_EPOCHS: ("max_epochs", f"is {limits.max_epochs}, and {position.epochs} epochs are done"),
+        StopReason.MAX_STEPS: ("max_steps", f"is {limits.max_steps}, and {position.steps} optimizer steps are taken"),
+        StopReason.NO_BATCHES: ("limit_train_batches", "is 0"),
+    }
+    name, problem = done.get(reason, (str(reason), "ends it at once"))
+    where_to_raise = (
+        "the epoch loop's `limit_batches`" if reason is StopReason.NO_BATCHES else f"the fit loop's `{name}`"
+    )
+    return f"{where}: nothing is left to do: {name} {problem}. Raise {where_to_raise} to go on, or start anew."

@@ -1,0 +1,58 @@
+"""The loaders of a fit: as they were given, or made by functions, and made anew every n epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic
+
+from typing_extensions import TypeVar
+
+from typedloops.errors import ConfigurationError
+from typedloops.loops.fit.overfit import first_batches
+from typedloops.loops.run.config import RunConfig
+from typedloops.loops.run.sources import is_factory, made_one, made_several
+from typedloops.protocols.data import Loaders, LoaderSource, LoadersSource
+
+B = TypeVar("B")
+
+
+class FitData(Generic[B]):
+    """The loaders of a fit.
+
+    Args:
+        train: The loader to train on, or what makes one.
+        val: The loaders to validate on, or what makes them, or None.
+        config: How often they are made, and whether to keep to the first batches.
+
+    Raises:
+        ConfigurationError: They are to be made anew, and nothing makes them.
+    """
+
+    def __init__(self, train: LoaderSource[B], val: LoadersSource[object] | None, config: RunConfig) -> None:
+        self._sources = (train, val)
+        self._every = config.reload_dataloaders_every_n_epochs
+        self._overfit = config.overfit_batches
+        self._loaded_at: int | None = None
+        self.train: Iterable[B] = ()
+        self.val: Loaders[object] | None = None
+        if self._every and not any(map(is_factory, self._sources)):
+            raise ConfigurationError(
+                "reload_dataloaders_every_n_epochs",
+                f"it is {self._every}, and the loaders were given as such, so that nothing can make them anew",
+                "Give a function that makes the loader: fit(model, lambda: DataLoader(...)).",
+            )
+
+    def load(self, epoch: int) -> bool:
+        """Have the loaders for this epoch; whether they are others than before."""
+        if self._loaded_at is not None and not (self._every and epoch - self._loaded_at >= self._every):
+            return False
+        train, val = self._sources
+        first = self._loaded_at is None
+        self._loaded_at = epoch
+        if first or is_factory(train):
+            self.train = made_one("train dataloader", train)
+            if self._overfit:
+                self.train = first_batches("train dataloader", self.train, self._overfit)
+        if val is not None and (first or is_factory(val)):
+            self.val = made_several("validation dataloaders", val)
+        return True
