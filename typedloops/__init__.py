@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from typedloops.loops.fit import FitLoop as FitLoop
     from typedloops.loops.fit import FitLoopOf as FitLoopOf
     from typedloops.loops.fit import FitResult as FitResult
+    from typedloops.loops.fit import ManualModule as ManualModule
     from typedloops.loops.fit import ManualOptimization as ManualOptimization
+    from typedloops.loops.fit import ManualOptimizer as ManualOptimizer
     from typedloops.loops.fit import OptimizationProgress as OptimizationProgress
     from typedloops.loops.fit import OptimizerLoop as OptimizerLoop
     from typedloops.loops.fit import OptimizerProgress as OptimizerProgress
@@ -95,7 +97,9 @@ else:
             "FitLoop",
             "FitLoopOf",
             "FitResult",
+            "ManualModule",
             "ManualOptimization",
+            "ManualOptimizer",
             "OptimizationProgress",
             "OptimizerLoop",
             "OptimizerProgress",

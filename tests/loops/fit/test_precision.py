@@ -301,7 +301,7 @@ def test_a_module_that_steps_by_itself_is_not_scaled_behind_its_back() -> None:
         trainer_of(precision="16-mixed").fit(Manual(), batches(1))
     assert str(told.value) == (
         "precision: '16-mixed' scales losses and gradients, and the module has `automatic_optimization = False`. "
-        "Give 'bf16-mixed', which needs no scaling."
+        "Give 'bf16-mixed', which needs no scaling, or inherit ManualModule and use what it offers."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ FORMS = (
 )
 INTERVALS = ("epoch", "step")
 SETTINGS = frozenset({"scheduler", "interval", "frequency", "monitor", "strict", "name", "reduce_on_plateau"})
+TIMING = frozenset({"interval", "frequency", "monitor", "strict"})
+"""Those that say when it is stepped, and by what metric."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def configure(module: ConfiguresOptimizers, *, automatic: bool = True) -> Config
     if len(set(map(id, optimizers))) < len(optimizers):
         raise OptimizerError(where, "it returned one optimizer twice", "Return each optimizer once.")
     schedulers += [scheduler for part in parts for scheduler in part.schedulers]
-    rates = [rate_of(where, scheduler, automatic=automatic) for scheduler in schedulers]
+    rates = [_rate(where, scheduler, automatic=automatic) for scheduler in schedulers]
     for rate in rates:
         _check_owner(where, rate, optimizers)
     return Configured(optimizers, rates, _frequencies(where, [part.frequency for part in parts], automatic=automatic))
@@ -146,12 +149,19 @@ def _optimizer(where: str, thing: object) -> Optimizer:
     return thing
 
 
-def rate_of(where: str, thing: object, *, automatic: bool = True) -> ScheduledRate:
+def _rate(where: str, thing: object, *, automatic: bool) -> ScheduledRate:
     """A scheduler, or a mapping or an object with one and when to step it."""
     if isinstance(thing, (LRScheduler, ReduceLROnPlateau)):
         settings: dict[str, object] = {"scheduler": thing}
     elif is_mapping(thing):
         settings = {str(name): value for name, value in thing.items()}
+        if not automatic and (idle := sorted(settings.keys() & TIMING)):
+            warnings.warn(
+                f"{where}: nothing looks at {idle} of a scheduler, since the module has `automatic_optimization = "
+                "False`. Step it in training_step or in a hook.",
+                UserWarning,
+                stacklevel=2,
+            )
     else:
         settings = {name: getattr(thing, name) for name in SETTINGS if hasattr(thing, name)}
     where = f"{where}, lr_scheduler"

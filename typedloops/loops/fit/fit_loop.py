@@ -21,12 +21,14 @@ from typedloops.loops.fit.configure import configure
 from typedloops.loops.fit.continuation import Continuation, check_continuation, nothing_left
 from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop, take_training_scalars
 from typedloops.loops.fit.fit_data import FitData
+from typedloops.loops.fit.manual_checks import check_manual
 from typedloops.loops.fit.manual_loop import ManualOptimization
+from typedloops.loops.fit.manual_module import lent
 from typedloops.loops.fit.optimizer_loop import OptimizerLoop
 from typedloops.loops.fit.restart import reset_progress
 from typedloops.loops.fit.result import FitResult, detached
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
-from typedloops.loops.run.config import RunConfig, check_count, check_minimum, epochs_of
+from typedloops.loops.run.config import check_count, check_minimum, epochs_of
 from typedloops.loops.run.context import InRun, find_context, open_run
 from typedloops.loops.run.devices import place_state
 from typedloops.loops.run.durations import Count, Unit, counted, seconds_of
@@ -35,8 +37,8 @@ from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.interrupt import interruptible
 from typedloops.loops.run.modes import training
 from typedloops.loops.run.optimization import Optimization, step_counter
-from typedloops.loops.run.precision import number_type
 from typedloops.loops.run.scaling import LossScaler
+from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import LoaderSource, LoadersSource
 from typedloops.protocols.module import (
@@ -221,7 +223,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
                 stacklevel=2,
             )
         if not automatic:
-            _check_manual(self.config)
+            check_manual(context, [loop for _, loop in self.walk()])
         self._steps_before = self.step_progress.total.completed
         self._idle_epochs = 0
         context.optimization.stop_counting()
@@ -306,7 +308,11 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         resume: bool = False,
     ) -> FitResult[S]:
         unused = () if self.epoch_loop.can_validate(val_dataloaders) else ("epoch_loop.val_loop",)
-        with open_run(self, Stage.FIT, model, unused) as context, training(model, self.config.detect_anomaly):
+        with (
+            open_run(self, Stage.FIT, model, unused) as context,
+            training(model, self.config.detect_anomaly),
+            lent(unwrapped(model), context),
+        ):
             where = self.path or type(self).__name__
             last, self._continuation = self._continuation, None
             self._resumed = check_continuation(where, last, model, restarting=self.restarting) if resume else None
@@ -386,24 +392,6 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         context = self.context
         take_training_scalars(context, epoch.last_output)
         context.metrics.update(context.training_metrics.compute())
-
-
-def _check_manual(config: RunConfig) -> None:
-    """Refuse settings of automatic optimization for a module that optimizes by itself."""
-    plain = RunConfig()
-    for name in ("accumulate_grad_batches", "accumulation_weight", "gradient_clip_val"):
-        if getattr(config, name) != getattr(plain, name):
-            raise ConfigurationError(
-                name,
-                "it is for automatic optimization, and the module has `automatic_optimization = False`",
-                "Do it in training_step (typedloops.loops.fit.clip_gradients clips), and leave the setting out.",
-            )
-    if number_type(config.precision).scales:
-        raise ConfigurationError(
-            "precision",
-            "'16-mixed' scales losses and gradients, and the module has `automatic_optimization = False`",
-            "Give 'bf16-mixed', which needs no scaling.",
-        )
 
 
 class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):

@@ -24,7 +24,7 @@ class ManualOptimization(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
     ```
 
     The steps of every optimizer that the module configured are counted, whoever takes
-    them.  Its output is what the training step returned.
+    them.  `ManualModule` has what such a module may want.  Its output is what the training step returned.
     """
 
     requires: ClassVar[type[object] | None] = TrainingModule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from typedloops._core import CallCounter, Progress, ReadyCompleted
 from typedloops._core.calls import AnyCallable
+from typedloops.errors import OptimizerError
 from typedloops.loops.run.metrics import Scalar
 from typedloops.loops.run.position import OptimizerPosition
 from typedloops.loops.run.scaling import LossScaler
@@ -84,6 +85,34 @@ class Optimization:
         """What counts the steps of one optimizer; of all, for None and with one alone."""
         counters = zip(self.optimizers, self.steps_of_each, strict=False)
         return next((counter for other, counter in counters if other is optimizer), self.steps)
+
+    def backward(self, loss: Tensor, *, retain_graph: bool = False) -> None:
+        """Differentiate a loss of a module that optimizes by itself, scaled where losses are."""
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        scaled.backward(retain_graph=retain_graph)  # pyright: ignore[reportUnknownMemberType]  # torch leaves it open
+
+    def unscale(self, optimizer: Optimizer) -> None:
+        """Make the gradients those of the losses themselves, where these were scaled."""
+        if self.scaler is not None:
+            self.scaler.unscale(optimizer)
+
+    def step(self, optimizer: Optimizer, closure: Callable[[], Tensor] | None = None) -> None:
+        """Let an optimizer of a module that optimizes by itself step.
+
+        Raises:
+            OptimizerError: There is a closure, and losses are scaled.
+        """
+        if closure is not None:
+            if self.scaler is not None:
+                raise OptimizerError(
+                    f"{type(optimizer).__name__}.step",
+                    "'16-mixed' scales the loss, and a closure may be called several times for each step",
+                    "Use 'bf16-mixed' or '32-true', or step without a closure.",
+                )
+            # torch declares the closure of `step` as one that returns a float; its optimizers take a loss.
+            optimizer.step(cast("Callable[[], float]", closure))
+        elif self.scaler is None or self.scaler.may_step(optimizer):
+            optimizer.step()
 
     @property
     def steps_by_optimizer(self) -> tuple[int, ...]:
