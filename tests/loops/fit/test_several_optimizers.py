@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adam, Optimizer
-from torch.optim.lr_scheduler import StepLR
+from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 import typedloops
 from tests.modules import Batch, Stream, batches
 from typedloops import Callback, FitLoop, OptimizerLoop, TrainerView
+from typedloops._core import OptimizerStep
 from typedloops.errors import EscapedStopIteration, ModuleError, OptimizerError, StateError
-from typedloops.loops.fit.several import Rota
+from typedloops.loops.fit.several import Rota, SeveralSteps
 from typedloops.loops.fit.toggling import sharing, toggled
 
 # Settings are taken from tables here, and some modules are wrong on purpose.
@@ -162,6 +166,14 @@ def test_frequencies(fused: bool, frequencies: tuple[int, int], size: int, count
     by_hand(theirs, batches(count), size=size, cycle="0" * frequencies[0] + "1" * frequencies[1])
     assert same_bits(ours, theirs)
     assert result.optimizer_steps == sum(result.steps_by_optimizer) == 2 * -(-count // size)
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=4), st.integers(1, 3))
+def test_a_rota_is_what_one_would_write_out(frequencies: list[int], window: int) -> None:
+    rota = Rota(len(frequencies), frequencies, window)
+    written_out = [index for index, often in enumerate(frequencies) for _ in range(often * window)] * 2
+    assert [rota.at(batch_idx) for batch_idx in range(len(written_out))] == [(index,) for index in written_out]
+    assert written_out.index(len(frequencies) - 1) == rota.batches - 1
 
 
 def test_a_rota_that_takes_long_takes_no_memory() -> None:
@@ -537,6 +549,73 @@ def configured(answer: Callable[[Optimizer, Optimizer], object]) -> Two:
             return answer(*self.optimizers_of_ones_own())
 
     return Configured()
+
+
+def halving(optimizer: Optimizer) -> StepLR:
+    return StepLR(optimizer, 1, gamma=0.5)
+
+
+FORMS: dict[str, tuple[Callable[[Optimizer, Optimizer], object], tuple[float, float]]] = {
+    # With the rates after an epoch, where both were 1.
+    "a list": (lambda a, b: [a, b], (1, 1)),
+    "a tuple": (lambda a, b: (a, b), (1, 1)),
+    "a pair of lists": (lambda a, b: ([a, b], []), (1, 1)),
+    "a pair of lists with one scheduler": (lambda a, b: ([a, b], [halving(b)]), (1, 0.5)),
+    "a pair of tuples with two": (lambda a, b: ((a, b), (halving(b), halving(a))), (0.5, 0.5)),
+    "a pair of lists with a dict": (
+        lambda a, b: ([a, b], [{"scheduler": halving(a), "interval": "step"}, halving(b)]),
+        (0.25, 0.5),
+    ),
+    "a pair of lists with Lightning's configuration": (
+        lambda a, b: ([a, b], [LRSchedulerConfig(halving(b), interval="step")]),
+        (1, 0.25),
+    ),
+    "a list of dicts": (lambda a, b: [{"optimizer": a}, {"optimizer": b, "lr_scheduler": halving(b)}], (1, 0.5)),
+    "a tuple of dicts": (
+        lambda a, b: (
+            {"optimizer": a, "lr_scheduler": {"scheduler": halving(a), "interval": "step"}},
+            {"optimizer": b, "lr_scheduler": LRSchedulerConfig(halving(b))},
+        ),
+        (0.25, 0.5),
+    ),
+    "a list of dicts with a plateau": (
+        lambda a, b: [
+            {"optimizer": a, "lr_scheduler": ReduceLROnPlateau(a, patience=0), "monitor": "train_loss"},
+            {"optimizer": b},
+        ],
+        (1, 1),
+    ),
+    "an optimizer and a dict": (lambda a, b: [a, {"optimizer": b, "lr_scheduler": halving(b)}], (1, 0.5)),
+    "frequencies": (
+        lambda a, b: [{"optimizer": a, "frequency": 1}, {"optimizer": b, "frequency": 1, "lr_scheduler": halving(b)}],
+        (1, 0.5),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_several(form: str) -> None:
+    answer, rates = FORMS[form]
+    model = Two()
+    optimizers = [SGD(model.first.parameters(), lr=1.0), SGD(model.second.parameters(), lr=1.0)]
+    model.configure_optimizers = lambda: answer(*optimizers)  # type: ignore[method-assign]
+    result = trainer_of(max_epochs=1).fit(model, batches(2))
+    assert result.steps_by_optimizer == ((1, 1) if form == "frequencies" else (2, 2))
+    assert [optimizer.param_groups[0]["lr"] for optimizer in optimizers] == list(rates)
+
+
+def test_with_one_optimizer_nothing_is_in_the_way() -> None:
+    """Its step is the core's own, and one hook counts its steps."""
+    seen: list[tuple[object, list[int]]] = []
+
+    class Looking(Callback):
+        def on_train_epoch_start(self, trainer: Any, module: object) -> None:
+            step = trainer.fit_loop.epoch_loop.batch_loop.bind(module)
+            seen.append((type(step), [len(each._optimizer_step_post_hooks) for each in trainer.optimizers]))
+
+    trainer_of(max_epochs=1, callbacks=[Looking()]).fit(Required(), batches(1))
+    trainer_of(max_epochs=1, callbacks=[Looking()]).fit(Two(), batches(1))
+    assert seen == [(OptimizerStep, [1]), (SeveralSteps, [2, 2])]
 
 
 REFUSED: dict[str, tuple[Callable[[], Two], str]] = {

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import assert_type
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities.types import LRSchedulerConfig, OptimizerConfig, OptimizerLRScheduler
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig as Scheduled
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau, StepLR
@@ -133,3 +134,32 @@ class LitTurns(pl.LightningModule):
 
 
 assert_type(trainer.fit(LitTurns(), data), FitResult[Tensor])
+
+
+class LitForm(LitTurns):
+    """Any of the forms that Lightning's union has."""
+
+    def __init__(self, form: int) -> None:
+        super().__init__()
+        self.form = form
+
+    def training_step(self, batch: Batch, batch_idx: int, optimizer_idx: int = 0) -> Tensor:
+        return super().training_step(batch, batch_idx, optimizer_idx)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        first, second = SGD(self.first.parameters(), lr=0.1), SGD(self.second.parameters(), lr=0.1)
+        forms: list[OptimizerLRScheduler] = [
+            first,
+            [first, second],
+            ([first, second], [LRSchedulerConfig(ReduceLROnPlateau(first), monitor="train_loss")]),
+            OptimizerConfig(optimizer=first),
+            Scheduled(optimizer=first, lr_scheduler={"scheduler": StepLR(first, 1), "frequency": 2}),
+            Scheduled(optimizer=first, lr_scheduler=StepLR(first, 1)),
+            [OptimizerConfig(optimizer=first), OptimizerConfig(optimizer=second)],
+            [Scheduled(optimizer=each, lr_scheduler=StepLR(each, 1)) for each in (first, second)],
+        ]
+        return forms[self.form]
+
+
+for number in range(8):
+    assert_type(trainer.fit(LitForm(number), data), FitResult[Tensor])
