@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from typedloops.loops.run.durations import Duration as Duration
     from typedloops.loops.run.durations import Unit as Unit
     from typedloops.loops.run.precision import Precision as Precision
+    from typedloops.loops.run.out_of_memory import shrinking as shrinking
     from typedloops.protocols import LoopProtocol as LoopProtocol
     from typedloops.protocols import PredictionWriter as PredictionWriter
     from typedloops.protocols import Stage as Stage
@@ -112,6 +113,7 @@ else:
         "loops.run.durations": ("Duration", "Unit"),
         "loops.run.precision": ("Precision",),
         "protocols": ("LoopProtocol", "PredictionWriter", "Stage", "TrainerView", "TrainingModule"),
+        "loops.run.out_of_memory": ("shrinking",),
         "trainer": ("Trainer",),
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
