@@ -61,8 +61,9 @@ if TYPE_CHECKING:
     from typedloops.loops.prediction import WrittenPredictions as WrittenPredictions
     from typedloops.loops.run.durations import Duration as Duration
     from typedloops.loops.run.durations import Unit as Unit
-    from typedloops.loops.run.precision import Precision as Precision
     from typedloops.loops.run.out_of_memory import shrinking as shrinking
+    from typedloops.loops.run.precision import Precision as Precision
+    from typedloops.protocols import HiddenOutput as HiddenOutput
     from typedloops.protocols import LoopProtocol as LoopProtocol
     from typedloops.protocols import PredictionWriter as PredictionWriter
     from typedloops.protocols import Stage as Stage
@@ -112,7 +113,7 @@ else:
         "loops.fit.stopping": ("StopReason",),
         "loops.run.durations": ("Duration", "Unit"),
         "loops.run.precision": ("Precision",),
-        "protocols": ("LoopProtocol", "PredictionWriter", "Stage", "TrainerView", "TrainingModule"),
+        "protocols": ("HiddenOutput", "LoopProtocol", "PredictionWriter", "Stage", "TrainerView", "TrainingModule"),
         "loops.run.out_of_memory": ("shrinking",),
         "trainer": ("Trainer",),
     }

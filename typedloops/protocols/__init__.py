@@ -10,6 +10,7 @@ from typedloops.protocols.logger import Logger as Logger
 from typedloops.protocols.loop import LoopProtocol as LoopProtocol
 from typedloops.protocols.module import ConfiguresOptimizers as ConfiguresOptimizers
 from typedloops.protocols.module import FitModule as FitModule
+from typedloops.protocols.module import HiddenOutput as HiddenOutput
 from typedloops.protocols.module import OptimizerConfig as OptimizerConfig
 from typedloops.protocols.module import PredictModule as PredictModule
 from typedloops.protocols.module import Scheduler as Scheduler
@@ -19,6 +20,8 @@ from typedloops.protocols.module import SeveralOptimizersModule as SeveralOptimi
 from typedloops.protocols.module import StepOutput as StepOutput
 from typedloops.protocols.module import TestModule as TestModule
 from typedloops.protocols.module import TrainingModule as TrainingModule
+from typedloops.protocols.module import TruncatedFitModule as TruncatedFitModule
+from typedloops.protocols.module import TruncatedModule as TruncatedModule
 from typedloops.protocols.module import ValidationModule as ValidationModule
 from typedloops.protocols.state import Stateful as Stateful
 from typedloops.protocols.trainer import ClipAlgorithm as ClipAlgorithm

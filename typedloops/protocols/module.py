@@ -8,9 +8,9 @@ type error where they meet.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Generic, TypeAlias
 
-from typing_extensions import Protocol, TypeVar, runtime_checkable
+from typing_extensions import Protocol, TypedDict, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +47,7 @@ B_contra = TypeVar("B_contra", contravariant=True)
 V_contra = TypeVar("V_contra", contravariant=True)
 O_co = TypeVar("O_co", bound="StepOutput", covariant=True, default="StepOutput")
 Q_co = TypeVar("Q_co", covariant=True)
+H = TypeVar("H")
 
 
 @runtime_checkable
@@ -94,6 +95,32 @@ class SeveralOptimizersModule(ConfiguresOptimizers, Protocol[B_contra, O_co]):
 
 @runtime_checkable
 class SeveralOptimizersFitModule(SeveralOptimizersModule[B_contra, O_co], Protocol[B_contra, V_contra, O_co]):
+    """The same with loaders to validate on."""
+
+    def validation_step(self, batch: V_contra, batch_idx: int, /) -> StepOutput: ...
+
+
+class HiddenOutput(TypedDict, Generic[H]):
+    """What a step returns in truncated backpropagation through time; it may have further keys.
+
+    Args:
+        loss: A scalar.
+        hiddens: What the step is given for the next piece of the batch, without its graph.
+    """
+
+    loss: Tensor
+    hiddens: H
+
+
+@runtime_checkable
+class TruncatedModule(ConfiguresOptimizers, Protocol[B_contra, H]):
+    """What `fit` asks for in truncated backpropagation through time: a step that is given what it returned before."""
+
+    def training_step(self, batch: B_contra, batch_idx: int, /, *, hiddens: H | None) -> HiddenOutput[H]: ...
+
+
+@runtime_checkable
+class TruncatedFitModule(TruncatedModule[B_contra, H], Protocol[B_contra, V_contra, H]):
     """The same with loaders to validate on."""
 
     def validation_step(self, batch: V_contra, batch_idx: int, /) -> StepOutput: ...

@@ -18,7 +18,8 @@ import typedloops
 from tests.modules import Classifier, Loader, batches
 from typedloops import Callback, ManualOptimization, OptimizerLoop, TrainerView
 from typedloops.errors import ConfigurationError, LoaderError, MisuseError, ModuleError, StepOutputError
-from typedloops.loops.fit.truncated import cut, split_along_time
+from typedloops.loops.fit.truncated import split_along_time
+from typedloops.loops.run.hidden import cut
 
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer
@@ -40,7 +41,7 @@ def text_batches(count: int = 3, size: int = 4, time: int = 22) -> list[TextBatc
 class CharacterModel(nn.Module):
     truncated_bptt_steps = 5
 
-    def __init__(self, optimizer: type[Optimizer] = AdamW, cell: str = "LSTM", dropout: float = 0.1) -> None:
+    def __init__(self, optimizer: type[AdamW | SGD] = AdamW, cell: str = "LSTM", dropout: float = 0.1) -> None:
         super().__init__()
         self.embed = nn.Embedding(64, 8)
         self.cell = getattr(nn, cell)(8, 12, batch_first=True)
@@ -187,7 +188,14 @@ def test_hooks_and_indices_of_the_pieces() -> None:
             seen.append(f"end {batch_idx} of {batch[0].shape[1]} at {trainer.global_step}")
 
     fitted(CharacterModel(), text_batches(2), callbacks=[Trace()])
-    assert seen == ["start 0 of 22", *["step"] * 5, "end 0 of 22 at 5", "start 1 of 22", *["step"] * 5, "end 1 of 22 at 10"]
+    assert seen == [
+        "start 0 of 22",
+        *["step"] * 5,
+        "end 0 of 22 at 5",
+        "start 1 of 22",
+        *["step"] * 5,
+        "end 1 of 22 at 10",
+    ]
 
 
 def test_a_batch_is_finished_though_the_steps_are_all_taken() -> None:
@@ -248,7 +256,9 @@ def test_several_optimizers_remember_each_their_own() -> None:
         ) -> Output:
             output = super().training_step(batch, batch_idx, None)
             expected = None if hiddens is None else float(hiddens)
-            assert expected == (None if self.pieces[optimizer_idx] == 0 else 10.0 * optimizer_idx + self.pieces[optimizer_idx])
+            assert expected == (
+                None if self.pieces[optimizer_idx] == 0 else 10.0 * optimizer_idx + self.pieces[optimizer_idx]
+            )
             self.pieces[optimizer_idx] += 1
             return {"loss": output["loss"], "hiddens": torch.tensor(10.0 * optimizer_idx + self.pieces[optimizer_idx])}
 
@@ -354,38 +364,50 @@ BAD: dict[str, tuple[Callable[[], object], type[MisuseError], str]] = {
     "hiddens with it off": (
         fitting(Plain(), batches(1)),
         StepOutputError,
-        "Plain.training_step: it returned a hidden state, and truncated_bptt_steps is not set. "
-        "Set `truncated_bptt_steps` on the module, or leave 'hiddens' out.",
+        (
+            "Plain.training_step: it returned a hidden state, and truncated_bptt_steps is not set. "
+            "Set `truncated_bptt_steps` on the module, or leave 'hiddens' out."
+        ),
     ),
     "no hiddens with it on": (
         fitting(Forgetful(), text_batches(1)),
         StepOutputError,
-        "Forgetful.training_step: it returned no hidden state, and truncated_bptt_steps is set. "
-        "Return {'loss': ..., 'hiddens': ...}, or leave truncated_bptt_steps out.",
+        (
+            "Forgetful.training_step: it returned no hidden state, and truncated_bptt_steps is set. "
+            "Return {'loss': ..., 'hiddens': ...}, or leave truncated_bptt_steps out."
+        ),
     ),
     "no parameter with it on": (
         fitting(Unasking(), batches(1)),
         ModuleError,
-        "Unasking.training_step: it has no parameter `hiddens`, and truncated_bptt_steps is set. "
-        "Take the hidden state of the piece before as `hiddens`, or leave truncated_bptt_steps out.",
+        (
+            "Unasking.training_step: it has no parameter `hiddens`, and truncated_bptt_steps is set. "
+            "Take the hidden state of the piece before as `hiddens`, or leave truncated_bptt_steps out."
+        ),
     ),
     "a parameter with it off": (
         fitting(NoSwitch(), text_batches(1)),
         ModuleError,
-        "NoSwitch.training_step: it has a parameter `hiddens`, and truncated_bptt_steps is not set. "
-        "Set `truncated_bptt_steps` on the module, or give the parameter a default.",
+        (
+            "NoSwitch.training_step: it has a parameter `hiddens`, and truncated_bptt_steps is not set. "
+            "Set `truncated_bptt_steps` on the module, or give the parameter a default."
+        ),
     ),
     "times that differ": (
         fitting(CharacterModel(), [(X, X[:, :3])]),
         LoaderError,
-        "a batch of the train dataloader: its tensors do not agree in their time steps: batch[0] 4, batch[1] 3. "
-        "Give the module a `tbptt_split_batch`.",
+        (
+            "a batch of the train dataloader: its tensors do not agree in their time steps: batch[0] 4, batch[1] 3. "
+            "Give the module a `tbptt_split_batch`."
+        ),
     ),
     "no time": (
         fitting(CharacterModel(), [(X[:, 0], X[:, 0])]),
         LoaderError,
-        "a batch of the train dataloader: no tensor in it has a second axis, which is its time. "
-        "Give the module a `tbptt_split_batch`.",
+        (
+            "a batch of the train dataloader: no tensor in it has a second axis, which is its time. "
+            "Give the module a `tbptt_split_batch`."
+        ),
     ),
     "no pieces": (
         fitting(Splitless(), text_batches(1)),
@@ -395,8 +417,11 @@ BAD: dict[str, tuple[Callable[[], object], type[MisuseError], str]] = {
     "windows of batches": (
         fitting(CharacterModel(), text_batches(2), accumulate_grad_batches=2),
         ConfigurationError,
-        "accumulate_grad_batches: the optimizer steps after each piece of a batch, and truncated_bptt_steps is set. "
-        "Leave one of them out: larger batches have the same gradients as several.",
+        (
+            "accumulate_grad_batches: the optimizer steps after each piece of a batch, "
+            "and truncated_bptt_steps is set. "
+            "Leave one of them out: larger batches have the same gradients as several."
+        ),
     ),
 }
 
@@ -411,5 +436,5 @@ def test_what_can_never_work(case: str) -> None:
 
 def test_nothing_of_a_batch_is_kept_after_the_fit() -> None:
     trainer = Trainer(max_epochs=1)
-    trainer.fit(CharacterModel(), Loader(text_batches(2)))  # type: ignore[arg-type]
-    assert trainer.fit_loop.epoch_loop.batch_loop.memory.hiddens == {}
+    trainer.fit(CharacterModel(), Loader(text_batches(2)))
+    assert trainer.fit_loop.epoch_loop.batch_loop.hidden.states == {}

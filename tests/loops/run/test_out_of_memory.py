@@ -23,7 +23,10 @@ def exhausted() -> torch.OutOfMemoryError:
         (exhausted(), True),
         (MemoryError(), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"), True),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory"), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory"),
+            True,
+        ),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (ValueError("out of memory"), False),
@@ -49,7 +52,7 @@ def test_it_is_done_with_half_as_much_until_it_fits() -> None:
             raise exhausted()
         return f"done with {size}"
 
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="memory ran out") as told:
         assert shrinking(70, attempt, what="a prediction") == (8, "done with 8")
     assert tried == [70, 35, 17, 8]
     assert [str(warning.message) for warning in told] == [
@@ -89,7 +92,7 @@ def test_with_nothing_smaller_the_error_says_what_was_tried() -> None:
     def attempt(size: int) -> None:
         raise exhausted()
 
-    with pytest.warns(UserWarning), pytest.raises(torch.OutOfMemoryError) as failed:
+    with pytest.warns(UserWarning, match="memory ran out"), pytest.raises(torch.OutOfMemoryError) as failed:
         shrinking(2, attempt)
     assert failed.value.__notes__ == ["a batch: memory runs out with 1 at a time; there is nothing smaller to try."]
 

@@ -12,10 +12,10 @@ from typedloops import CombinedLoader, Trainer
 numbers: list[int] = [1, 2]
 trainer = Trainer()
 pair = CombinedLoader((loader(), numbers))
-trainer.fit(Consistent(), pair)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-trainer.fit(Classifier(), pair)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-trainer.fit(Classifier(), CombinedLoader([loader(), loader()]))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-trainer.fit(Consistent(), CombinedLoader((loader(), [Tensor()]), "max_size"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+trainer.fit(Consistent(), pair)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(Classifier(), pair)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(Classifier(), CombinedLoader([loader(), loader()]))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(Consistent(), CombinedLoader((loader(), [Tensor()]), "max_size"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 CombinedLoader(5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 CombinedLoader((loader(), 5))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 CombinedLoader((loader(), numbers), "longest")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -147,57 +147,57 @@ class LitOtherBatch(pl.LightningModule):
 
 
 # A batch that the step does not take.
-trainer.fit(model, ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+trainer.fit(model, ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(model, data, ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(model, data, [ints, ints])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.validate(model, ints)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
 trainer.test(model, [ints, ints])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 trainer.predict(model, ints)  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.predict(model, [ints, ints])  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
-trainer.fit(LitOtherBatch(), data)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+trainer.fit(LitOtherBatch(), data)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 # A step that is not there.
-trainer.fit(nn.Linear(4, 2), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-trainer.fit(Optimized(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(nn.Linear(4, 2), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(Optimized(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(OnlyTrains(), data, data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.validate(OnlyTrains(), data)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 trainer.test(OnlyTrains(), data)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 trainer.predict(OnlyTrains(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-trainer.fit(Unoptimized(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(Unoptimized(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 # A step that cannot be called as it is.
-trainer.fit(NoBatchIdx(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(NoBatchIdx(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.validate(NoBatchIdx(), data)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 trainer.test(NoBatchIdx(), data)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 trainer.predict(NoBatchIdx(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-trainer.fit(ThreeParameters(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-trainer.fit(LitThreeParameters(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-trainer.fit(KeywordOnly(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-trainer.fit(StringIndex(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(ThreeParameters(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(LitThreeParameters(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(KeywordOnly(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(StringIndex(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 # A step for several optimizers that does not take what it is given.
-trainer.fit(Turns(), ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+trainer.fit(Turns(), ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(Turns(), data, data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-trainer.fit(TurnsByName(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-trainer.fit(TurnsByPosition(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-trainer.fit(TurnsReturnFloat(), data)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
-trainer.fit(MixedPair(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-trainer.fit(ListOfStrings(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(TurnsByName(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(TurnsByPosition(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(TurnsReturnFloat(), data)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(MixedPair(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(ListOfStrings(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 turns: SeveralOptimizersModule[Batch, Tensor] = model  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 one: TrainingModule[Batch, Tensor] = Turns()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
 # A step that returns what nobody can use.
-trainer.fit(ReturnsFloat(), data)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+trainer.fit(ReturnsFloat(), data)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.validate(ReturnsFloat(), data)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-trainer.fit(Yields(), data)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+trainer.fit(Yields(), data)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 # Optimizers that are none.
-trainer.fit(NoOptimizerReturned(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-trainer.fit(OptimizedByArgument(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-trainer.fit(SchedulerAlone(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(NoOptimizerReturned(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(OptimizedByArgument(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.fit(SchedulerAlone(), data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 # A class instead of an instance.
-trainer.fit(Classifier, data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+trainer.fit(Classifier, data)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 trains: TrainingModule[int, Tensor] = model  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 returns: TrainingModule[Batch, dict[str, Tensor]] = model  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Generic
 
 from typing_extensions import TypeVar
@@ -10,6 +11,8 @@ from typing_extensions import TypeVar
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.step_loop import StepLoop, bind, keeps_contract
+from typedloops.loops.fit.truncated import TruncatedSteps, checked_steps, pieces_of, split_size
+from typedloops.loops.run.hidden import SWITCH, HiddenStates
 from typedloops.protocols.loop import LoopProtocol
 
 M = TypeVar("M", default=object)
@@ -26,12 +29,21 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
         or, if M.automatic_optimization is False, manual_loop.run(model, batch, batch_idx)
     ```
 
+    With truncated backpropagation through time it does so for each piece of the batch, one after
+    the other: `training_step` has a parameter `hiddens`, which is None for the first piece and then
+    what it returned under this key for the piece before, without its graph; the optimizer steps
+    after each piece.  A module may split its batches itself, `tbptt_split_batch(batch, split_size)`;
+    otherwise their second axis is their time.  `hidden` has the state and the index of the piece.
+
     Args:
         optimizer_loop: Optimizes a module that leaves it to the loops.
         manual_loop: Runs a module that optimizes by itself; by default `optimizer_loop`
             serves for both.
+        truncated_bptt_steps: How many time steps a piece of a batch has; 0 is whole batches; None
+            is what the module's attribute of this name says, and 0 without one.
 
-    Its output is that of the loop that ran.
+    Its output is that of the loop that ran, for the last piece; a batch is finished even if `max_steps`
+    steps are taken before its last piece.
     """
 
     optimizer_loop: Slot[LoopProtocol[[M, B, int], S]] = Slot()
@@ -41,9 +53,15 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
         self,
         optimizer_loop: LoopProtocol[[M, B, int], S],
         manual_loop: LoopProtocol[[M, B, int], S] | None = None,
+        *,
+        truncated_bptt_steps: int | None = None,
     ) -> None:
         self.optimizer_loop = optimizer_loop
         self.manual_loop = manual_loop
+        self.truncated_bptt_steps: int | None = (
+            None if truncated_bptt_steps is None else checked_steps(SWITCH, truncated_bptt_steps)
+        )
+        self.hidden: HiddenStates = HiddenStates()
 
     @typed_connect
     def connect(
@@ -55,10 +73,22 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
         """Put loops into the slots; None leaves a slot as it is."""
 
     def advance(self, model: M, batch: B, batch_idx: int) -> None:
-        self.output = self.loop_for(model).run(model, batch, batch_idx)
+        self.output = self._in_pieces(model, lambda: partial(self.loop_for(model).run, model))(batch, batch_idx)
 
     def bind(self, model: M) -> Callable[[B, int], S]:
-        return bind(self.loop_for(model), model) if keeps_contract(self, TrainingBatchLoop) else super().bind(model)
+        if not keeps_contract(self, TrainingBatchLoop):
+            return super().bind(model)
+        return self._in_pieces(model, lambda: bind(self.loop_for(model), model))
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.hidden.forget()
+
+    def _in_pieces(self, model: M, step: Callable[[], Callable[[B, int], S]]) -> Callable[[B, int], S]:
+        """What `step` makes, called with each piece of a batch where batches are split."""
+        steps = split_size(self.truncated_bptt_steps, model)
+        self.context.hidden = self.hidden if steps else None
+        return TruncatedSteps(step(), pieces_of(model, steps), self.hidden) if steps else step()
 
     def loop_for(self, model: M) -> LoopProtocol[[M, B, int], S]:
         """The child that optimizes this module; asked once an epoch."""

@@ -44,10 +44,13 @@ from typedloops.protocols.data import LoaderSource, LoadersSource
 from typedloops.protocols.module import (
     ConfiguresOptimizers,
     FitModule,
+    HiddenOutput,
     SeveralOptimizersFitModule,
     SeveralOptimizersModule,
     StepOutput,
     TrainingModule,
+    TruncatedFitModule,
+    TruncatedModule,
 )
 from typedloops.protocols.trainer import Stage
 
@@ -57,6 +60,7 @@ S = TypeVar("S", default=object)
 T = TypeVar("T")
 O = TypeVar("O", bound=StepOutput)
 V = TypeVar("V")
+H = TypeVar("H")
 
 # The default loop takes any module with any batches and relates the two anew at each call of `run`.
 AnyModule: TypeAlias = TrainingModule[Anything, Anything]
@@ -433,15 +437,33 @@ class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
         *,
         resume: bool = False,
     ) -> FitResult[O]: ...
+    @overload
     def run(
         self,
-        model: AnyModule | SeveralOptimizersModule[Anything, Anything],
+        model: TruncatedModule[T, H],
+        train_dataloaders: LoaderSource[T],
+        val_dataloaders: None = None,
+        *,
+        resume: bool = False,
+    ) -> FitResult[HiddenOutput[H]]: ...
+    @overload
+    def run(
+        self,
+        model: TruncatedFitModule[T, V, H],
+        train_dataloaders: LoaderSource[T],
+        val_dataloaders: LoadersSource[V],
+        *,
+        resume: bool = False,
+    ) -> FitResult[HiddenOutput[H]]: ...
+    def run(
+        self,
+        model: AnyModule | SeveralOptimizersModule[Anything, Anything] | TruncatedModule[Anything, Anything],
         train_dataloaders: LoaderSource[Anything],
         val_dataloaders: LoadersSource[Anything] | None = None,
         *,
         resume: bool = False,
     ) -> FitResult[Anything]:
-        # Which of the two it is, the loop that calls its step finds out.
+        # Which of them it is, the loop that calls its step finds out.
         return super().run(cast("AnyModule", model), train_dataloaders, val_dataloaders, resume=resume)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from typedloops._core.escape import name_of
 from typedloops.errors import StepOutputError
+from typedloops.loops.run.hidden import HIDDENS, SWITCH
 
 REMEDY = "Return a scalar loss, a mapping with the key 'loss', or None to skip the optimization of this batch."
 
@@ -18,10 +19,12 @@ class LossFinder:
 
     Args:
         step: The module's `training_step`.
+        remembers: Whether the hidden state that it may return is given to it for the next piece.
     """
 
-    def __init__(self, step: object) -> None:
+    def __init__(self, step: object, *, remembers: bool = False) -> None:
         self._where = name_of(step)
+        self._remembers = remembers
 
     def find(self, output: object) -> Tensor:
         """The loss in `output`, which is not None.
@@ -37,6 +40,12 @@ class LossFinder:
                 keys = sorted(map(str, cast("Mapping[str, object]", output)))
                 problem = f"it returned a mapping without the key 'loss'; it has {keys}"
                 raise StepOutputError(self._where, problem, REMEDY)
+            if HIDDENS in output and not self._remembers:
+                raise StepOutputError(
+                    self._where,
+                    f"it returned a hidden state, and {SWITCH} is not set",
+                    f"Set `{SWITCH}` on the module, or leave '{HIDDENS}' out.",
+                )
             loss = output["loss"]
         if not isinstance(loss, Tensor):
             raise StepOutputError(self._where, f"it returned a {type(loss).__name__} as the loss", REMEDY)

@@ -25,6 +25,7 @@ from typedloops.loops.fit.loss import LossFinder
 from typedloops.loops.fit.progress import OptimizerProgress
 from typedloops.loops.run.config import Weigh
 from typedloops.loops.run.context import RunContext
+from typedloops.loops.run.hidden import SWITCH
 from typedloops.loops.run.listeners import ARGUMENTS_OF_MODULE
 from typedloops.loops.run.position import OptimizerPosition
 from typedloops.loops.run.scaling import OptimizerScaler
@@ -71,7 +72,8 @@ class StepMaker(Generic[B, O]):
     def training_step(self, position: OptimizerPosition) -> Callable[[B, int], O]:
         """The module's own step in the precision of the run, told which optimizer it is for if it asks."""
         self._context.asked_for_precision = True
-        told = cast("Callable[[B, int], O]", position.told(self._model.training_step, 2))
+        remembering = self._context.remembering(self._model.training_step, position.index)
+        told = cast("Callable[[B, int], O]", position.told(remembering, 2))
         return self._context.in_precision(told)
 
     def make(
@@ -84,7 +86,7 @@ class StepMaker(Generic[B, O]):
             progress: Counts it.
             position: Which of how many it is.
         """
-        losses = LossFinder(self._model.training_step)
+        losses = LossFinder(self._model.training_step, remembers=self._context.hidden is not None)
         window, clip = self._window_of(optimizer), self._clipping_of(optimizer, position)
         zero_grad = None if _sets_grads_to_none(optimizer) else optimizer.zero_grad
         own_zero_grad = self._of_module("optimizer_zero_grad", position)
@@ -147,6 +149,12 @@ class StepMaker(Generic[B, O]):
         context, size = self._context, self.settings.window
         if size == 1:
             return None
+        if context.hidden is not None:
+            raise ConfigurationError(
+                "accumulate_grad_batches",
+                f"the optimizer steps after each piece of a batch, and {SWITCH} is set",
+                "Leave one of them out: larger batches have the same gradients as several.",
+            )
         if context.batch_progress is None:
             raise ConfigurationError(
                 "OptimizerLoop.accumulate_grad_batches",

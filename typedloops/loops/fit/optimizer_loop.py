@@ -18,6 +18,7 @@ from typedloops.loops.fit.step_loop import StepLoop, keeps_contract
 from typedloops.loops.run.asked import OPTIMIZER_INDEX
 from typedloops.loops.run.config import Weigh, check_clipping, check_schedule
 from typedloops.loops.run.durations import Count, Unit, counted
+from typedloops.loops.run.hidden import HIDDENS
 from typedloops.loops.run.position import OptimizerPosition
 from typedloops.protocols.module import StepOutput, TrainingModule
 from typedloops.protocols.trainer import ClipAlgorithm
@@ -75,7 +76,7 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
     """
 
     requires: ClassVar[type[object] | None] = TrainingModule
-    gives: ClassVar[Mapping[str, Collection[str]]] = MappingProxyType({"training_step": (OPTIMIZER_INDEX,)})
+    gives: ClassVar[Mapping[str, Collection[str]]] = MappingProxyType({"training_step": (OPTIMIZER_INDEX, HIDDENS)})
     state_fields: ClassVar[tuple[str, ...]] = ("optim_progress",)
     transient_fields: ClassVar[tuple[str, ...]] = ("_step", "_step_made_for")
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, cast
 
-from torch import Tensor
 from typing_extensions import TypeVar
 
-from typedloops._core.shapes import is_list_or_tuple
 from typedloops.loops.fit.stopping import StopReason
+from typedloops.loops.run.hidden import cut
 
 S = TypeVar("S", default=object)
 
@@ -43,14 +42,5 @@ class FitResult(Generic[S]):
 
 
 def detached(output: S) -> S:
-    """`output` without its graph: a tensor, a dict of the entries of a mapping, or a list or tuple of the items."""
-    if isinstance(output, Tensor):
-        return cast("S", output.detach())
-    if isinstance(output, Mapping):
-        entries = cast("Mapping[object, object]", output)
-        return cast("S", {name: detached(value) for name, value in entries.items()})
-    plain: object = output
-    if is_list_or_tuple(plain) and type(plain) in (list, tuple):
-        items = [detached(item) for item in plain]
-        return cast("S", tuple(items) if isinstance(plain, tuple) else items)
-    return output
+    """`output` without its graph: a tensor, or lists, tuples and mappings of such."""
+    return cast("S", cut(output))

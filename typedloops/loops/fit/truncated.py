@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, cast
 
 from torch import Tensor
 from typing_extensions import TypeVar
 
-from typedloops._core.calls import AnyCallable
 from typedloops._core.escape import call, name_of
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
-from typedloops.errors import ConfigurationError, LoaderError, ModuleError, StepOutputError
-from typedloops.loops.run.asked import asks_for
+from typedloops.errors import ConfigurationError, LoaderError, StepOutputError
+from typedloops.loops.run.hidden import SWITCH, HiddenStates, like
 
 B = TypeVar("B", default=object)
 S = TypeVar("S", default=object)
-
-HIDDENS = "hiddens"
-"""The parameter of a step, and the key of its output, that a hidden state goes by."""
-
-SWITCH = "truncated_bptt_steps"
 
 
 def split_size(own: int | None, model: object) -> int:
@@ -33,8 +27,13 @@ def split_size(own: int | None, model: object) -> int:
     Raises:
         ConfigurationError: It is no number of steps.
     """
-    steps: object = getattr(model, SWITCH, 0) if own is None else own
-    where = f"{type(model).__name__}.{SWITCH}" if own is None else SWITCH
+    if own is not None:
+        return own
+    return checked_steps(f"{type(model).__name__}.{SWITCH}", getattr(model, SWITCH, 0))
+
+
+def checked_steps(where: str, steps: object) -> int:
+    """Raise `ConfigurationError` unless `steps` is a number of time steps, or 0."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise ConfigurationError(where, f"{steps!r} is no number of time steps", "Give an int; 0 is whole batches.")
     return steps
@@ -54,85 +53,24 @@ class TruncatedSteps(Generic[B, S]):
     Args:
         step: What to do with a piece.
         pieces: Splits a batch.
+        hidden: What goes from piece to piece.
 
     Source: https://doi.org/10.1162/neco.1990.2.4.490 (Williams and Peng)
     """
 
-    def __init__(self, step: Callable[[B, int], S], pieces: Callable[[B], Sequence[B]], memory: Memory) -> None:
+    def __init__(self, step: Callable[[B, int], S], pieces: Callable[[B], Sequence[B]], hidden: HiddenStates) -> None:
         self.__wrapped__ = step
         self._pieces = pieces
-        self._memory = memory
+        self._hidden = hidden
 
     def __call__(self, batch: B, batch_idx: int) -> S:
         output: S | None = None
-        self._memory.forget()
-        for self._memory.split_idx, piece in enumerate(self._pieces(batch)):
+        self._hidden.forget()
+        for split_idx, piece in enumerate(self._pieces(batch)):
+            self._hidden.split_idx = split_idx
             output = None  # two graphs at a time are one too many
             output = self.__wrapped__(piece, batch_idx)
         return cast("S", output)
-
-
-class Memory:
-    """What the steps of a batch's pieces remember, each its own, and which piece is at hand."""
-
-    def __init__(self) -> None:
-        self.split_idx = 0
-        self.hiddens: dict[int, object] = {}
-
-    def forget(self) -> None:
-        """A new batch begins."""
-        self.split_idx = 0
-        self.hiddens.clear()
-
-    def give(self, step: AnyCallable, position: int = 0) -> AnyCallable:
-        """`step` given what it returned for the piece before.
-
-        Args:
-            step: The module's own.
-            position: Which of several optimizers it is for.
-
-        Raises:
-            ModuleError: It has no parameter for that.
-        """
-        if not asks_for(step, HIDDENS):
-            raise ModuleError(
-                name_of(step),
-                f"it has no parameter `{HIDDENS}`, and {SWITCH} is set",
-                f"Take the hidden state of the piece before as `{HIDDENS}`, or leave {SWITCH} out.",
-            )
-        return _Remembering(step, self, position)
-
-
-class _Remembering:
-    def __init__(self, step: AnyCallable, memory: Memory, position: int) -> None:
-        self.__wrapped__ = step
-        self._memory = memory
-        self._position = position
-
-    def __call__(self, batch: object, batch_idx: int) -> object:
-        hiddens = self._memory.hiddens
-        output: object = self.__wrapped__(batch, batch_idx, hiddens=hiddens.get(self._position))
-        if output is None:
-            return None
-        if not is_mapping(output) or HIDDENS not in output:
-            raise StepOutputError(
-                name_of(self.__wrapped__),
-                f"it returned no hidden state, and {SWITCH} is set",
-                f"Return {{'loss': ..., '{HIDDENS}': ...}}, or leave {SWITCH} out.",
-            )
-        hiddens[self._position] = cut(output[HIDDENS])
-        return output
-
-
-def cut(hiddens: object) -> object:
-    """A hidden state without its graph: a tensor, or lists, tuples and mappings of such."""
-    if isinstance(hiddens, Tensor):
-        return hiddens.detach()
-    if is_mapping(hiddens):
-        return {key: cut(value) for key, value in hiddens.items()}
-    if is_list_or_tuple(hiddens):
-        return _like(hiddens, [cut(value) for value in hiddens])
-    return hiddens
 
 
 def split_along_time(batch: B, steps: int, where: str) -> list[B]:
@@ -158,7 +96,7 @@ def split_along_time(batch: B, steps: int, where: str) -> list[B]:
             where, f"its tensors do not agree in their time steps: {told}", "Give the module a `tbptt_split_batch`."
         )
     (length,) = set(lengths.values())
-    return [cast("B", _piece(batch, slice(start, start + steps))) for start in range(0, length, steps)]
+    return [cast("B", _piece(batch, start, start + steps)) for start in range(0, length, steps)]
 
 
 def _times(value: object, name: str) -> Iterator[tuple[str, int]]:
@@ -173,26 +111,20 @@ def _times(value: object, name: str) -> Iterator[tuple[str, int]]:
             yield from _times(item, f"{name}[{place}]")
 
 
-def _piece(value: object, part: slice) -> object:
+def _piece(value: object, start: int, stop: int) -> object:
     if isinstance(value, Tensor):
-        return value[:, part] if value.ndim > 1 else value
+        return value[:, start:stop] if value.ndim > 1 else value
     if is_mapping(value):
-        return {key: _piece(item, part) for key, item in value.items()}
+        return {key: _piece(item, start, stop) for key, item in value.items()}
     if is_list_or_tuple(value):
-        return _like(value, [_piece(item, part) for item in value])
+        return like(value, [_piece(item, start, stop) for item in value])
     return value
-
-
-def _like(original: Sequence[object], items: list[object]) -> object:
-    """The items in a list, tuple or named tuple as the original is one."""
-    make: object = getattr(original, "_make", type(original))
-    return make(items) if callable(make) else items
 
 
 def pieces_of(model: object, steps: int) -> Callable[[B], Sequence[B]]:
     """What splits a batch: the module's own `tbptt_split_batch(batch, split_size)`, or `split_along_time`."""
-    own: AnyCallable | None = getattr(model, "tbptt_split_batch", None)
-    if own is None:
+    own: object = getattr(model, "tbptt_split_batch", None)
+    if not callable(own):
         return lambda batch: split_along_time(batch, steps, "a batch of the train dataloader")
 
     def pieces(batch: B) -> Sequence[B]:
@@ -204,13 +136,3 @@ def pieces_of(model: object, steps: int) -> Callable[[B], Sequence[B]]:
         return cast("Sequence[B]", found)
 
     return pieces
-
-
-def check_output(where: str, output: Mapping[str, object]) -> None:
-    """Raise `StepOutputError` for a hidden state that nobody would give to the next piece."""
-    if HIDDENS in output:
-        raise StepOutputError(
-            where,
-            f"it returned a hidden state, and {SWITCH} is not set",
-            f"Set `{SWITCH}` on the module, or leave '{HIDDENS}' out.",
-        )

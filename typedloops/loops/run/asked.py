@@ -75,6 +75,12 @@ def asks_for(function: AnyCallable, name: str) -> bool:
     return _parameter_of(function, name)[1] is not None
 
 
+def needs(function: AnyCallable, name: str) -> bool:
+    """Whether `function` cannot be called without a parameter of this name."""
+    parameter = _parameter_of(function, name)[1]
+    return parameter is not None and parameter.default is parameter.empty
+
+
 class _Inserting:
     """Calls a function with one argument more, before those that come after it in the signature."""
 

@@ -15,6 +15,7 @@ from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.config import RunConfig
 from typedloops.loops.run.devices import device_for, place
+from typedloops.loops.run.hidden import HiddenStates, check_without
 from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.metrics import MetricStore, MetricValues, Scalar
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
@@ -67,6 +68,7 @@ class RunContext:
         self.validated_at: float = 0.0
         self.num_batches: int | None = None
         self.batch_progress: BatchProgress | None = None
+        self.hidden: HiddenStates | None = None
         self.fitting = False
         self.sanity_checking: bool = False
         self.most_batches: int | None = None
@@ -84,6 +86,21 @@ class RunContext:
     def in_precision(self, step: Callable[P, R]) -> Callable[P, R]:
         """`step`, a function of the module, computing in the numbers of this run."""
         return self.number_type.applied_to(step, self.device)
+
+    def remembering(self, step: Callable[P, R], position: int = 0) -> Callable[P, R]:
+        """`step`, a training step of the module, given the hidden state of the piece before where batches are split.
+
+        Args:
+            step: The module's own.
+            position: Which of several optimizers it is for.
+
+        Raises:
+            ModuleError: It asks for a hidden state and there is none, or the other way round.
+        """
+        if self.hidden is not None:
+            return self.hidden.give(step, position)
+        check_without(step)
+        return step
 
     def place_module(self) -> None:
         """Bring the module to its device, and make its numbers those of this run."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import MisuseError
+from typedloops.loops.run.hidden import HIDDENS
 from typedloops.protocols.trainer import Reduction
 
 Scalar: TypeAlias = Tensor | float
@@ -163,7 +164,8 @@ def scalars_of(output: object, loss_name: str) -> dict[str, Scalar]:
 def training_scalars(output: object) -> dict[str, Scalar]:
     """The scalars in the output of a training step, its loss as `train_loss`."""
     if is_mapping(output):
-        output = {"train_loss" if name == "loss" else name: value for name, value in output.items()}
+        entries = {name: value for name, value in output.items() if name != HIDDENS}
+        output = {"train_loss" if name == "loss" else name: value for name, value in entries.items()}
     return scalars_of(output, "train_loss")
 
 

@@ -56,8 +56,7 @@ def shrinking(size: int, attempt: Callable[[int], T], *, what: str = "a batch") 
     Raises:
         ConfigurationError: The size is no number of things.
     """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ConfigurationError("shrinking", f"a size of {size!r} is no number of things", "Give 1 or more.")
+    _check_size(size)
     tried = [size]
     while True:
         try:
@@ -66,6 +65,11 @@ def shrinking(size: int, attempt: Callable[[int], T], *, what: str = "a batch") 
             tried.append(halved(tried[-1], error, what))
         # Outside of `except`: until there the error keeps everything alive that was on the way to it.
         release_memory()
+
+
+def _check_size(size: object) -> None:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ConfigurationError("shrinking", f"a size of {size!r} is no number of things", "Give 1 or more.")
 
 
 def halved(size: int, error: Exception, what: str) -> int:
