@@ -220,6 +220,13 @@ def test_a_copy_gives_the_same(way: Any) -> None:
     assert list(way(combined)) == list(combined)
 
 
+def test_the_same_loader_twice() -> None:
+    plain: DataLoader[Any] = DataLoader(DATASET, batch_size=5, num_workers=1)
+    assert len(list(CombinedLoader((plain, plain)))) == 2
+    persistent: DataLoader[Any] = DataLoader(DATASET, batch_size=5, num_workers=1, persistent_workers=True)
+    assert len(list(CombinedLoader([persistent, persistent], "sequential"))) == 4
+
+
 def exhaust(loaders: object, mode: str = "min_size") -> object:
     return list(Combined(loaders, mode))
 
@@ -285,6 +292,18 @@ CASES: dict[str, tuple[object, str, type[MisuseError], str]] = {
         "max_size_cycle",
         LoaderError,
         r"CombinedLoader\[0\]: it gave no batches: a list_iterator is an iterator, .* only once",
+    ),
+    "an iterator in two places": (
+        (one := iter([1, 2, 3]), one),
+        "min_size",
+        LoaderError,
+        r"CombinedLoader\[1\]: it goes on where CombinedLoader\[0\] is: a list_iterator like this has one iterator",
+    ),
+    "persistent workers in two places": (
+        [persistent := DataLoader(DATASET, num_workers=1, persistent_workers=True), persistent],
+        "max_size",
+        LoaderError,
+        r"CombinedLoader\[1\]: it goes on where CombinedLoader\[0\] is: a DataLoader .*\. Give another one; an it",
     ),
     "StopIteration from a collate function": (
         both(DataLoader(DATASET, collate_fn=let_stop_out)),

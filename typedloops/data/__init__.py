@@ -2,5 +2,6 @@
 
 from typedloops.data.batch_loader import BatchLoader as BatchLoader
 from typedloops.data.combined_loader import CombinedLoader as CombinedLoader
+from typedloops.data.combined_loader import IndexedLoader as IndexedLoader
 from typedloops.data.shards import ShardWriter as ShardWriter
 from typedloops.data.shards import read_shards as read_shards

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from typedloops._core.batch_errors import none_batch
+from typedloops.errors import LoaderError
 from typedloops.loops.run.loaders import check_end, check_ran, iterate, length_of
 
 
@@ -28,12 +29,14 @@ class Child:
     Args:
         name: What to call it in an error.
         loader: Where its batches come from; iterated when the first is taken.
+        under_way: Of all children that are being gone through, the name by the identity of the iterator.
     """
 
-    def __init__(self, name: str, loader: Iterable[object]) -> None:
+    def __init__(self, name: str, loader: Iterable[object], under_way: dict[int, str]) -> None:
         self.name = name
         self.loader = loader
         self.finished: bool = False
+        self._under_way = under_way
         self._batches: Iterator[object] | None = None
         self._taken = 0
 
@@ -41,14 +44,15 @@ class Child:
         """The next batch, or `END`; after an end the loader is iterated anew.
 
         Raises:
-            LoaderError: It has none at all, or one that is None.
+            LoaderError: It has none at all, or one that is None, or another child goes through it.
         """
         if self._batches is None:
-            self._batches, self._taken = iterate(self.name, self.loader), 0
+            self._batches, self._taken = self._begin(), 0
         try:
             batch = next(self._batches)
         except StopIteration as stop:
             check_end(stop)
+            del self._under_way[id(self._batches)]
             self._batches, self.finished = None, True
             check_ran(self.name, self.loader, batches=self._taken, length=length_of(self.loader), exhausted=True)
             return END
@@ -56,6 +60,17 @@ class Child:
             raise none_batch(self.name, self._taken)
         self._taken += 1
         return batch
+
+    def _begin(self) -> Iterator[object]:
+        batches = iterate(self.name, self.loader)
+        other = self._under_way.setdefault(id(batches), self.name)
+        if other != self.name:
+            raise LoaderError(
+                self.name,
+                f"it goes on where {other} is: a {type(self.loader).__name__} like this has one iterator at a time",
+                "Give another one; an iterator, or a DataLoader with persistent_workers=True, cannot be shared.",
+            )
+        return batches
 
     def take_round(self) -> object:
         """The next batch, if need be the first one again."""
@@ -65,7 +80,8 @@ class Child:
 
 def children_of(loaders: Mapping[str, Iterable[object]]) -> list[Child]:
     """Loaders, by what they are called in an error, about to be gone through."""
-    return [Child(name, loader) for name, loader in loaders.items()]
+    under_way: dict[int, str] = {}
+    return [Child(name, loader, under_way) for name, loader in loaders.items()]
 
 
 def until_the_shortest_ends(children: Sequence[Child]) -> Iterator[Round]:

@@ -215,6 +215,8 @@ def test_a_metric_that_is_not_there() -> None:
     there = r"\['val_loss/dataloader_idx_0', 'val_loss/dataloader_idx_1'\]"
     with pytest.raises(KeyError, match=f"there is no metric 'val_loss'; there are {there}"):
         result.metrics["val_loss"]
+    with pytest.raises(KeyError, match=r"there is no metric 'loss'; there are \['val_loss'\]"):
+        result.dataloaders[0].metrics["loss"]
     assert result.dataloaders[1].metrics["val_loss"] == result.metrics["val_loss/dataloader_idx_1"]
 
 

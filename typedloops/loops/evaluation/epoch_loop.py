@@ -9,7 +9,7 @@ from typing_extensions import TypeVar
 
 from typedloops.loops.evaluation.result import LoaderResult
 from typedloops.loops.run.kind import LoadersKind
-from typedloops.loops.run.metrics import MetricStore, batch_size_of
+from typedloops.loops.run.metrics import MetricStore, MetricValues, batch_size_of
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents
 from typedloops.loops.run.position import LoaderPosition
 
@@ -59,7 +59,7 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
 
     def on_run_end(self) -> LoaderResult:
         self.check_ran()
-        return LoaderResult(self.batch_progress.current.completed, self._metrics.compute())
+        return LoaderResult(self.batch_progress.current.completed, MetricValues(self._metrics.compute()))
 
     def _take_metrics(self, output: object, batch: B, batch_idx: int) -> None:
         self._metrics.take_scalars(output, self.kind.loss, batch_size_of(batch))

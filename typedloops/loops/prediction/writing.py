@@ -42,8 +42,8 @@ class Taker:
     """
 
     def __init__(self, write: Callable[[object, object, int, int], object], dataloader_idx: int) -> None:
-        self.__wrapped__ = write
-        self.count = 0
+        self.__wrapped__: Callable[[object, object, int, int], object] = write
+        self.count: int = 0
         self._dataloader_idx = dataloader_idx
 
     def __call__(self, prediction: object, batch: object, batch_idx: int) -> None:
