@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from typedloops.loops.fit import ManualModule as ManualModule
     from typedloops.loops.fit import ManualOptimization as ManualOptimization
     from typedloops.loops.fit import ManualOptimizer as ManualOptimizer
+    from typedloops.loops.fit import MicroBatchOptimization as MicroBatchOptimization
     from typedloops.loops.fit import OptimizationProgress as OptimizationProgress
     from typedloops.loops.fit import OptimizerLoop as OptimizerLoop
     from typedloops.loops.fit import OptimizerProgress as OptimizerProgress
@@ -102,6 +103,7 @@ else:
             "ManualModule",
             "ManualOptimization",
             "ManualOptimizer",
+            "MicroBatchOptimization",
             "OptimizationProgress",
             "OptimizerLoop",
             "OptimizerProgress",

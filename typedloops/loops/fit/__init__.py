@@ -8,6 +8,7 @@ from typedloops.loops.fit.fit_loop import FitLoopOf as FitLoopOf
 from typedloops.loops.fit.manual_loop import ManualOptimization as ManualOptimization
 from typedloops.loops.fit.manual_module import ManualModule as ManualModule
 from typedloops.loops.fit.manual_optimizer import ManualOptimizer as ManualOptimizer
+from typedloops.loops.fit.micro_batches import MicroBatchOptimization as MicroBatchOptimization
 from typedloops.loops.fit.optimizer_loop import OptimizerLoop as OptimizerLoop
 from typedloops.loops.fit.progress import OptimizationProgress as OptimizationProgress
 from typedloops.loops.fit.progress import OptimizerProgress as OptimizerProgress

@@ -94,9 +94,9 @@ class GradientWindow(Generic[B]):
         if added == 0:
             return False
         if self._weigh is not None:
-            _divide(self._optimizer, self._weight)
+            divide_gradients(self._optimizer, self._weight)
         elif added != self._divisor:
-            _divide(self._optimizer, added / self._divisor)
+            divide_gradients(self._optimizer, added / self._divisor)
         return True
 
     def _expected(self) -> int:
@@ -117,7 +117,8 @@ class GradientWindow(Generic[B]):
         )
 
 
-def _divide(optimizer: Optimizer, by: Tensor | float) -> None:
+def divide_gradients(optimizer: Optimizer, by: Tensor | float) -> None:
+    """Divide the gradients of every parameter of `optimizer`."""
     with torch.no_grad():
         for group in optimizer.param_groups:
             for parameter in cast("list[Tensor]", group["params"]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, cast
+from typing import TYPE_CHECKING, Generic, TypeAlias, cast
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -13,10 +13,12 @@ from typing_extensions import TypeVar
 
 from typedloops._core import Hook
 from typedloops.errors import OptimizerError
-from typedloops.loops.fit.accumulation import GradientWindow
 from typedloops.loops.fit.loss import LossFinder
 from typedloops.loops.fit.progress import OptimizerProgress
 from typedloops.loops.run.scaling import OptimizerScaler
+
+if TYPE_CHECKING:
+    from typedloops._core.optimizing import Window
 
 B = TypeVar("B")
 O = TypeVar("O")
@@ -82,7 +84,7 @@ class ClosureStep(Generic[B, O]):
         *,
         epoch: int,
         zero_grad: Callable[[], object],
-        window: GradientWindow[B] | None,
+        window: Window[B] | None,
         clip: Callable[[], object] | None,
         scaler: OptimizerScaler | None,
         optimizer_step: OptimizerStepHook | None,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, cast
+from typing import TYPE_CHECKING, Generic, cast
 
 import torch
 from torch import Tensor
@@ -31,6 +31,9 @@ from typedloops.loops.run.position import OptimizerPosition
 from typedloops.loops.run.scaling import OptimizerScaler
 from typedloops.protocols.module import StepOutput, TrainingModule
 from typedloops.protocols.trainer import ClipAlgorithm
+
+if TYPE_CHECKING:
+    from typedloops._core.optimizing import Window
 
 B = TypeVar("B", default=object)
 O = TypeVar("O", bound=StepOutput, default=StepOutput)
@@ -87,14 +90,14 @@ class StepMaker(Generic[B, O]):
             position: Which of how many it is.
         """
         losses = LossFinder(self._model.training_step, remembers=self._context.hidden is not None)
-        window, clip = self._window_of(optimizer), self._clipping_of(optimizer, position)
+        window, clip = self.window_of(optimizer), self._clipping_of(optimizer, position)
         zero_grad = None if _sets_grads_to_none(optimizer) else optimizer.zero_grad
         own_zero_grad = self._of_module("optimizer_zero_grad", position)
         if own_zero_grad is not None:
             zero_grad = partial(_call_with_place, own_zero_grad, self._context, optimizer)
         own_step = self._of_module("optimizer_step", position)
         hooks, scaler = self._hooks(position), self._scaler_of(optimizer)
-        if own_step is not None or _needs_closure(optimizer):
+        if own_step is not None or needs_closure(optimizer):
             _check_closure(optimizer, window, scaler, own_step)
             return ClosureStep(
                 self.training_step(position),
@@ -145,7 +148,8 @@ class StepMaker(Generic[B, O]):
         own = self._context.listeners.of_module(name)
         return None if own is None else position.told(own, len(ARGUMENTS_OF_MODULE[name]))
 
-    def _window_of(self, optimizer: Optimizer) -> GradientWindow[B] | None:
+    def window_of(self, optimizer: Optimizer) -> Window[B] | None:
+        """The batches whose gradients are added up for each step of an optimizer, or None where it steps on each."""
         context, size = self._context, self.settings.window
         if size == 1:
             return None
@@ -195,7 +199,8 @@ def _sets_grads_to_none(optimizer: Optimizer) -> bool:
     return inherited and zero_grad.__code__.co_filename.startswith(TORCH)
 
 
-def _needs_closure(optimizer: Optimizer) -> bool:
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Whether it computes the gradients itself, once or several times for each step."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is closure.empty
 
@@ -210,7 +215,7 @@ def _check_closure(
             f"{type(optimizer).__name__} computes the gradients several times for each step, of one batch",
             "Use larger batches, or another optimizer.",
         )
-    if scaler is not None and _needs_closure(optimizer):
+    if scaler is not None and needs_closure(optimizer):
         raise OptimizerError(
             "precision",
             f"'16-mixed' scales the loss, and {type(optimizer).__name__} looks at it several times for each step",

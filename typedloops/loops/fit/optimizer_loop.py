@@ -118,9 +118,13 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
         vars(self).pop("_step", None)
         vars(self).pop("_step_made_for", None)
 
+    def maker(self, model: TrainingModule[B, O], settings: StepSettings) -> StepMaker[B, O]:
+        """What makes the steps of an epoch."""
+        return StepMaker(model, self.context, settings)
+
     def _step_of(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
         optimizers = self.context.optimization.optimizers
-        maker = StepMaker(model, self.context, self._settings())
+        maker = self.maker(model, self._settings())
         if len(optimizers) > 1:
             return self._several_steps_of(model, maker, optimizers)
         position = OptimizerPosition()

@@ -156,9 +156,9 @@ def scalars_of(output: object, loss_name: str) -> dict[str, Scalar]:
     Entries that are not scalars are not metrics; callbacks see them all the same.
     """
     if not isinstance(output, Mapping):
-        return {loss_name: output} if _is_scalar(output) else {}
+        return {loss_name: output} if is_scalar(output) else {}
     entries = cast("Mapping[str, object]", output)
-    return {str(name): value for name, value in entries.items() if _is_scalar(value)}
+    return {str(name): value for name, value in entries.items() if is_scalar(value)}
 
 
 def training_scalars(output: object) -> dict[str, Scalar]:
@@ -169,7 +169,7 @@ def training_scalars(output: object) -> dict[str, Scalar]:
     return scalars_of(output, "train_loss")
 
 
-def _is_scalar(value: object) -> TypeGuard[Scalar]:
+def is_scalar(value: object) -> TypeGuard[Scalar]:
     if isinstance(value, Tensor):
         return value.numel() == 1
     return isinstance(value, Real) and not isinstance(value, bool)
