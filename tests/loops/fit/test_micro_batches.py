@@ -24,7 +24,7 @@ from typedloops.loops.fit.splitting import split_along_items
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer
 
-TOLERANCE = {"rtol": 1e-12, "atol": 1e-14}
+TOLERANCE: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-14}
 
 
 def exhausted() -> torch.OutOfMemoryError:
@@ -102,7 +102,7 @@ def test_half_the_size_when_memory_runs_out_and_for_the_batches_after_it() -> No
     ]
     assert ours.sizes == [13, 6, *[3, 3, 3, 3, 1] * 6]
     assert loop.micro_batch_size == 3
-    assert loop.state_dict()["loops"]["."]["fields"]["micro_batch_size"] == 3  # type: ignore[index, call-overload]
+    assert loop.state_dict()["loops"]["."]["fields"]["micro_batch_size"] == 3  # type: ignore[index]
 
 
 class Dropping(Model):
@@ -276,7 +276,8 @@ def test_weighted_by_what_the_loss_is_a_mean_of() -> None:
         def loss(self, batch: Any) -> Tensor:
             x, y, mask = batch
             each = nn.functional.cross_entropy(self.net(x), y, reduction="none")
-            return (each * mask).sum() / mask.sum()
+            mean: Tensor = (each * mask).sum() / mask.sum()
+            return mean
 
     generator = torch.Generator().manual_seed(3)
     items: Any = [(x, y, torch.randint(1, 9, y.shape, generator=generator).double()) for x, y in data()]

@@ -10,7 +10,7 @@ from typedloops import MicroBatchOptimization, Trainer, shrinking
 
 
 def split(batch: Batch, size: int) -> list[Batch]:
-    return list(zip(batch[0].split(size), batch[1].split(size), strict=True))
+    return [(batch[0][start : start + size], batch[1][start : start + size]) for start in range(0, len(batch[0]), size)]
 
 
 def tokens(batch: Batch) -> float:

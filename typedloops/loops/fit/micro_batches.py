@@ -246,9 +246,7 @@ class _Mean:
         means = {name: value / self._items for name, value in self._sums.items()}
         if not is_mapping(self._last):
             return means.get(WHOLE, self._last)
-        entries: dict[object, object] = dict(self._last)
-        entries.update(means)
-        return entries
+        return {name: means.get(name, value) for name, value in self._last.items()}
 
 
 WHOLE = object()
