@@ -89,7 +89,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
     Args:
         max_epochs: Stop a fit after so many epochs; -1 is no limit; None is 1000, or no limit
             when `max_steps` or `max_time` is given.
-        max_steps: Stop a fit after so many optimizer steps; -1 is no limit.
+        max_steps: Stop a fit after so many optimizer steps, those of all optimizers together; -1 is no limit.
         max_time: Stop a fit after the batch at whose end it has taken so long: a `timedelta`, or
             `"DD:HH:MM:SS"`.
         min_epochs: Honour a request to stop only after so many epochs.

@@ -112,6 +112,18 @@ BAD_STATES: dict[str, tuple[dict[str, object], str]] = {
         optimization_state(optimizer=3),
         "optimizer: its state is a mapping, got 3. Load what `state_dict()` returned.",
     ),
+    "each that is no mapping": (
+        optimization_state(each=[]),
+        "each: its state is a mapping, got []. Load what `state_dict()` returned.",
+    ),
+    "trackers that are no list": (
+        optimization_state(each={"trackers": 3}),
+        "trackers: a list of states is wanted, got 3. Load what `state_dict()` returned.",
+    ),
+    "a tracker that is no mapping": (
+        optimization_state(each={"trackers": [OptimizerProgress().state_dict(), 3]}),
+        "trackers[1]: its state is a mapping, got 3. Load what `state_dict()` returned.",
+    ),
     "part that is no mapping": (
         optimization_state(optimizer={"step": 3, "zero_grad": 3}),
         "step: its state is a mapping, got 3. Load what `state_dict()` returned.",
@@ -144,3 +156,51 @@ def test_whoever_counts_goes_on_counting_after_a_state_is_loaded() -> None:
     zero_grad.completed += 1
     assert progress.optimizer_steps == 4
     assert progress.optimizer.zero_grad.total.completed == 4
+
+
+def of_two(first: int, second: int) -> OptimizationProgress:
+    progress = OptimizationProgress(optimizer_position=1)
+    for tracker, steps in zip(progress.of(2), (first, second), strict=True):
+        tracker.load_state_dict(in_a_step(steps).state_dict())
+    return progress
+
+
+def test_the_progress_of_several_is_their_sum() -> None:
+    progress = of_two(2, 3)
+    assert progress.optimizer.step.total == ReadyCompleted(7, 5)
+    assert progress.optimizer.zero_grad.current == Started(7, 5, 5)
+    assert [each.step.total.completed for each in progress.each] == [2, 3]
+    assert [each.step.total.completed for each in OptimizationProgress(in_a_step(3)).each] == [3]
+    progress.each[0].step.increment_completed()
+    assert progress.optimizer_steps == 6
+
+
+@pytest.mark.parametrize("way", RESETS)
+def test_every_reset_reaches_each_of_several(way: str) -> None:
+    reset, step, _, position = RESETS[way]
+    progress = of_two(1, 1)
+    reset(progress)
+    assert progress.optimizer.step.current == ReadyCompleted(*step)
+    assert (progress.optimizer_position, progress.optimizer_steps) == (position, 0 if way == "reset" else 2)
+
+
+@pytest.mark.parametrize("way", ["pickle", "deepcopy", "state"])
+def test_the_progress_of_several_can_be_copied_and_saved(way: str) -> None:
+    original = of_two(2, 3)
+    copied = copy.deepcopy(original) if way == "deepcopy" else pickle.loads(pickle.dumps(original))
+    if way == "state":
+        copied = OptimizationProgress()
+        copied.load_state_dict(json.loads(json.dumps(original.state_dict())))
+    assert copied == original
+    assert repr(copied) == repr(original)
+    copied.of(2)[1].step.increment_completed()
+    assert (copied.optimizer_steps, original.optimizer_steps) == (6, 5)
+    assert copied != original
+
+
+def test_who_counts_for_several_goes_on_counting_after_a_state_is_loaded() -> None:
+    progress = OptimizationProgress()
+    first, _ = progress.of(2)
+    progress.load_state_dict(of_two(2, 3).state_dict())
+    first.step.increment_completed()
+    assert progress.optimizer_steps == 6

@@ -476,6 +476,58 @@ def test_progress_of_all_and_of_each(fused: bool) -> None:
     assert [one.step.total.completed for one in each] == [5, 6]
 
 
+def test_going_on_has_the_same_bits_and_counts_as_not_stopping() -> None:
+    ours, theirs = pair()
+    trainer = trainer_of(max_epochs=1)
+    trainer.fit(ours, batches(3))
+    trainer.fit_loop.max_epochs = 3
+    result = trainer.fit(ours, batches(3), resume=True)
+    by_hand(theirs, batches(3), epochs=3)
+    assert same_bits(ours, theirs)
+    assert (result.optimizer_steps, result.steps_by_optimizer) == (18, (9, 9))
+    each = trainer.fit_loop.epoch_loop.batch_loop.optimizer_loop.optim_progress.each
+    assert [one.step.total.completed for one in each] == [9, 9]
+
+
+@pytest.mark.parametrize("overflowing", [None, 1])
+def test_scaled_losses(overflowing: int | None) -> None:
+    """The second optimizer's gradients overflow, and the first goes on."""
+
+    class Model(Two):
+        def loss_for(self, batch: Batch, index: int) -> Tensor:
+            return super().loss_for(batch, index) * (1e30 if index == overflowing else 1)
+
+    ours, theirs = pair(kind=Model)
+    result = trainer_of(max_epochs=1, precision="16-mixed").fit(ours, batches(3))
+    torch.manual_seed(1)
+    scaler, optimizers = torch.amp.GradScaler("cpu"), theirs.optimizers_of_ones_own()
+    parts, steps = (theirs.first, theirs.second), [0, 0]
+
+    def counting(index: int) -> Callable[..., None]:
+        def count(*_: object) -> None:
+            steps[index] += 1
+
+        return count
+
+    for index, optimizer in enumerate(optimizers):
+        optimizer.register_step_post_hook(counting(index))
+    for batch in batches(3):
+        for index, optimizer in enumerate(optimizers):
+            parts[1 - index].requires_grad_(False)
+            with torch.autocast("cpu", torch.float16):
+                loss = theirs.loss_for(batch, index)
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            parts[1 - index].requires_grad_(True)
+    assert same_bits(ours, theirs)
+    assert list(result.steps_by_optimizer) == steps
+    assert steps[0] == 3
+    assert (steps[1] == 0) is (overflowing == 1)
+    assert result.skipped_steps == 6 - sum(steps)
+
+
 def test_a_new_fit_counts_from_zero_with_another_number_of_optimizers() -> None:
     trainer = trainer_of(max_epochs=1)
     assert trainer.fit(Two(), batches(2)).steps_by_optimizer == (2, 2)

@@ -84,4 +84,6 @@ class ManualRun:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.optimization: Optimization = context.optimization
-        self.optimizers = [ManualOptimizer(context, index) for index in range(len(self.optimization.optimizers))]
+        self.optimizers: list[ManualOptimizer] = [
+            ManualOptimizer(context, index) for index in range(len(self.optimization.optimizers))
+        ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from typedloops._core import Progress, ReadyCompleted, Started
 from typedloops._core.counting import check_keys
@@ -68,7 +69,7 @@ class OptimizationProgress:
 
     def __init__(self, optimizer: OptimizerProgress | None = None, optimizer_position: int = 0) -> None:
         self._together = OptimizerProgress() if optimizer is None else optimizer
-        self.optimizer_position = optimizer_position
+        self.optimizer_position: int = optimizer_position
         self._each: Each[OptimizerProgress] = Each(OptimizerProgress)
 
     @property
@@ -140,7 +141,7 @@ class OptimizationProgress:
         return isinstance(other, OptimizationProgress) and self.state_dict() == other.state_dict()
 
     # Mutable, and compared by value.
-    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __repr__(self) -> str:
         return f"OptimizationProgress({self.optimizer!r}, optimizer_position={self.optimizer_position})"

@@ -91,7 +91,7 @@ class SeveralSteps(Generic[B, O]):
         progress: OptimizationProgress,
         scalars: MutableMapping[int, dict[str, Scalar]],
     ) -> None:
-        self.__wrapped__ = turns[0].step
+        self.__wrapped__: Callable[[B, int], O] = turns[0].step
         self._turns = turns
         self._optimizers = [turn.optimizer for turn in turns]
         self._rota = rota

@@ -85,7 +85,7 @@ class _Inserting:
     """Calls a function with one argument more, before those that come after it in the signature."""
 
     def __init__(self, function: AnyCallable, place: int, value: object) -> None:
-        self.__wrapped__ = function
+        self.__wrapped__: AnyCallable = function
         self._place = place
         self._value = value
 

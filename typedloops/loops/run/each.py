@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, cast
+from typing import ClassVar, Generic, cast
 
 from typing_extensions import Protocol, TypeVar
 
@@ -68,7 +68,9 @@ class Each(Generic[T]):
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
         states = check_keys(type(self).__name__, ("trackers",), state_dict)["trackers"]
         if not is_list_or_tuple(states):
-            raise StateError("trackers", f"a list of states is wanted, got {states!r}", "Load what it saved.")
+            raise StateError(
+                "trackers", f"a list of states is wanted, got {states!r}", "Load what `state_dict()` returned."
+            )
         loaded = [self._loaded(index, state) for index, state in enumerate(states)]
         if len(loaded) != len(self.trackers):
             self.trackers = loaded
@@ -89,7 +91,7 @@ class Each(Generic[T]):
         return isinstance(other, Each) and self.state_dict() == cast("Each[T]", other).state_dict()
 
     # Mutable, and compared by value.
-    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.trackers!r})"
