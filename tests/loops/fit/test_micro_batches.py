@@ -175,6 +175,23 @@ def test_memory_that_runs_out_in_the_step_is_not_tried_again() -> None:
     )
 
 
+def test_memory_that_runs_out_in_splitting_is_not_tried_again() -> None:
+    """Nor is it taken for that of the step of the batch before."""
+    calls = 0
+
+    def split(batch: Batch, size: int) -> list[Batch]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise exhausted()
+        return list(split_along_items(batch, size))
+
+    with pytest.raises(torch.OutOfMemoryError) as failed:
+        fitted(Model(), data(), MicroBatchOptimization(4, split=split))
+    assert calls == 2
+    assert failed.value.__notes__ == ["fit_loop.epoch_loop: in batch 1 of the train dataloader, epoch 0."]
+
+
 def test_hooks_once_for_each_step() -> None:
     seen: list[str] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import LBFGS, SGD, AdamW, Optimizer
 
 import typedloops
 from tests.modules import Classifier, Loader, batches
@@ -119,6 +120,51 @@ def test_same_bits_as_by_hand(optimizer: Any, cell: str, steps: int, clip: float
     assert ours.lengths == theirs.lengths == [*[steps] * (22 // steps), *[22 % steps] * (22 % steps > 0)] * 6
     assert (result.batches, result.optimizer_steps) == (6, 6 * pieces)
     assert trainer.fit_loop.epoch_loop.batch_progress.current.completed == 3
+
+
+class Searching(CharacterModel):
+    def configure_optimizers(self) -> Optimizer:
+        return LBFGS(self.parameters(), lr=0.1, max_iter=3)
+
+
+class OwnStep(CharacterModel):
+    """Steps in its own way, looking at each piece twice."""
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Optimizer, optimizer_closure: Any) -> None:
+        optimizer_closure()
+        optimizer.step(optimizer_closure)
+
+
+@pytest.mark.parametrize("unfused", ["", "optimizer loop", "batch loop"])
+@pytest.mark.parametrize("kind", [Searching, OwnStep])
+def test_an_optimizer_that_looks_several_times_sees_the_same_piece(kind: type[CharacterModel], unfused: str) -> None:
+    """Each look is given what the first look at the piece before returned."""
+    torch.manual_seed(0)
+    ours, theirs = kind(), kind()
+    theirs.load_state_dict(ours.state_dict())
+    torch.manual_seed(1)
+    fitted(ours, text_batches(), epochs=2, unfused=unfused)
+    torch.manual_seed(1)
+    optimizer: Any = theirs.configure_optimizers()
+    for batch_idx, (x, y) in enumerate(text_batches() * 2):
+        hiddens: Any = None
+        for start in range(0, x.shape[1], 5):
+            part = (x[:, start : start + 5], y[:, start : start + 5])
+            outputs: list[Output] = []
+
+            def look(part: Any, batch_idx: int, hiddens: Any, outputs: list[Output]) -> Any:
+                outputs.append(theirs.training_step(part, batch_idx, hiddens))
+                optimizer.zero_grad()
+                outputs[-1]["loss"].backward()
+                return outputs[-1]["loss"]
+
+            closure = partial(look, part, batch_idx, hiddens, outputs)
+            if kind is OwnStep:
+                closure()
+            optimizer.step(closure)
+            assert len(outputs) > 1
+            hiddens = cut(outputs[0]["hiddens"])
+    assert same_bits(ours, theirs)
 
 
 def test_learning_to_predict_text() -> None:
@@ -408,6 +454,11 @@ BAD: dict[str, tuple[Callable[[], object], type[MisuseError], str]] = {
             "a batch of the train dataloader: no tensor in it has a second axis, which is its time. "
             "Give the module a `tbptt_split_batch`."
         ),
+    ),
+    "no time steps": (
+        fitting(CharacterModel(), [(X[:, :0], X[:, :0])]),
+        LoaderError,
+        "a batch of the train dataloader: it has no time steps. Leave such batches out of the loader.",
     ),
     "no pieces": (
         fitting(Splitless(), text_batches(1)),

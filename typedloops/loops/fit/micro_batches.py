@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, cast
 
 from torch import Tensor
@@ -57,8 +57,9 @@ class MicroBatchOptimization(OptimizerLoop[B, O], Generic[B, O]):
 
     The gradient is that of the whole batch, to rounding, for a loss that is a mean over items.  What
     depends on a whole batch, batch normalization say, sees micro-batches.  A batch that is done
-    anew draws the random numbers of its first try; its hooks are called anew.  The size that was
-    found is kept for the batches after it, and is saved.
+    anew draws the random numbers of its first try; its hooks are called anew, and what the module
+    changed by itself (running statistics) stays changed.  The size that was found is kept for the
+    batches after it, and is saved.
 
     Args:
         micro_batch_size: How many items a micro-batch has at most; None is whole batches until
@@ -195,20 +196,22 @@ class _MicroSteps(Generic[B, O]):
     def __call__(self, batch: B, batch_idx: int) -> O:
         while True:
             before = RngStates()
+            # What runs out of memory here is not helped by smaller parts.
+            parts = self._loop.parts_of(batch)
             try:
-                return self._take(batch, batch_idx)
+                return self._take(parts, batch_idx)
             except Exception as error:
                 self._shrink(error)
             # Outside of `except`: until there the error keeps everything alive that was on the way to it.
+            del parts
             for group in self._window.optimizer.param_groups:
                 for parameter in cast("list[Tensor]", group["params"]):
                     parameter.grad = None
             release_memory()
             before.restore()
 
-    def _take(self, batch: B, batch_idx: int) -> O:
+    def _take(self, parts: Sequence[tuple[B, float]], batch_idx: int) -> O:
         window = self._window
-        parts = self._loop.parts_of(batch)
         window.begin(sum(items for _, items in parts))
         mean = _Mean()
         for number, (part, items) in enumerate(parts, 1):

@@ -67,7 +67,7 @@ class TruncatedSteps(Generic[B, S]):
         output: S | None = None
         self._hidden.forget()
         for split_idx, piece in enumerate(self._pieces(batch)):
-            self._hidden.split_idx = split_idx
+            self._hidden.go_on(split_idx)
             output = None  # two graphs at a time are one too many
             output = self.__wrapped__(piece, batch_idx)
         return cast("S", output)
@@ -83,7 +83,7 @@ def split_along_time(batch: B, steps: int, where: str) -> list[B]:
         where: What to call the batch in an error.
 
     Raises:
-        LoaderError: It has no time, or its tensors do not agree in it.
+        LoaderError: It has no time, or no steps of it, or its tensors do not agree in it.
     """
     lengths = dict(_times(batch, "batch"))
     if not lengths:
@@ -96,6 +96,8 @@ def split_along_time(batch: B, steps: int, where: str) -> list[B]:
             where, f"its tensors do not agree in their time steps: {told}", "Give the module a `tbptt_split_batch`."
         )
     (length,) = set(lengths.values())
+    if length == 0:
+        raise LoaderError(where, "it has no time steps", "Leave such batches out of the loader.")
     return [cast("B", _piece(batch, start, start + steps)) for start in range(0, length, steps)]
 
 

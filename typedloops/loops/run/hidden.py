@@ -29,11 +29,26 @@ class HiddenStates:
     def __init__(self) -> None:
         self.split_idx: int = 0
         self.states: dict[int, object] = {}
+        self._returned: dict[int, object] = {}
 
     def forget(self) -> None:
         """A new batch begins."""
         self.split_idx = 0
         self.states.clear()
+        self._returned.clear()
+
+    def go_on(self, split_idx: int) -> None:
+        """A piece begins: it is given what was returned for the one before."""
+        self.split_idx = split_idx
+        self.states.update(self._returned)
+        self._returned.clear()
+
+    def remember(self, position: int, hiddens: object) -> None:
+        """Keep what a step returned; where an optimizer looks at a piece several times, what the first look gave.
+
+        That is the state by the weights before its step, as it is for other optimizers.
+        """
+        self._returned.setdefault(position, hiddens)
 
     def give(self, step: Callable[P, R], position: int = 0) -> Callable[P, R]:
         """`step`, given as `hiddens` what it returned for the piece before.
@@ -71,8 +86,8 @@ class _Remembering:
         self._position = position
 
     def __call__(self, *args: object, **kwargs: object) -> object:
-        states = self._hidden.states
-        output: object = self.__wrapped__(*args, **kwargs, hiddens=states.get(self._position))
+        hidden = self._hidden
+        output: object = self.__wrapped__(*args, **kwargs, hiddens=hidden.states.get(self._position))
         if output is None:
             return None
         if not is_mapping(output) or HIDDENS not in output:
@@ -81,7 +96,7 @@ class _Remembering:
                 f"it returned no hidden state, and {SWITCH} is set",
                 f"Return {{'loss': ..., '{HIDDENS}': ...}}, or leave {SWITCH} out.",
             )
-        states[self._position] = cut(output[HIDDENS])
+        hidden.remember(self._position, cut(output[HIDDENS]))
         return output
 
 
