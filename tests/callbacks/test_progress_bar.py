@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -39,6 +40,25 @@ def test_on_a_terminal_every_loader_has_a_bar() -> None:
     text = lines(terminal=True)
     for what in ("epoch 1/2", "epoch 2/2, validate", "validate", "test", "predict", "0/3", "0/4"):
         assert what in text
+
+
+def test_after_a_validation_within_an_epoch_the_bar_is_that_of_the_epoch_again() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    trainer = Trainer(max_epochs=1, val_check_interval=2, num_sanity_val_steps=1, callbacks=[ProgressBar(console)])
+    trainer.fit(Classifier(), batches(5), batches(3))
+    written = console.file
+    assert isinstance(written, io.StringIO)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue())
+    shown = re.findall(r"(sanity check|epoch 1/1, validate|epoch 1/1) [^\r\n]*?(\d)/(\d)", plain)
+    begun = [first for first, before in zip(shown, [("", "", ""), *shown], strict=False) if first[0] != before[0]]
+    assert begun == [
+        ("sanity check", "0", "1"),
+        ("epoch 1/1", "0", "5"),
+        ("epoch 1/1, validate", "0", "3"),
+        ("epoch 1/1", "2", "5"),
+        ("epoch 1/1, validate", "0", "3"),
+        ("epoch 1/1", "4", "5"),
+    ]
 
 
 def test_rich_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

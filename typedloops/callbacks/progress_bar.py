@@ -48,14 +48,16 @@ class ProgressBar(Callback[object]):
         )
         self._task = self._bar.add_task("", visible=False)
         self._updated = 0.0
+        self._was_validating = False
 
     def setup(self, trainer: TrainerView, module: object, stage: str) -> None:
         if self._live:
             self._bar.start()
 
     def on_train_batch_start(self, trainer: TrainerView, module: object, batch: object, batch_idx: int) -> None:
-        if batch_idx == 0:
-            self._begin(f"epoch {_epoch(trainer)}", trainer.num_batches)
+        if batch_idx == 0 or self._was_validating:
+            self._was_validating = False
+            self._begin(f"epoch {_epoch(trainer)}", trainer.num_batches, batch_idx)
 
     def on_train_batch_end(
         self, trainer: TrainerView, module: object, outputs: object, batch: object, batch_idx: int
@@ -68,6 +70,7 @@ class ProgressBar(Callback[object]):
     def on_validation_batch_start(
         self, trainer: TrainerView, module: object, batch: object, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
+        self._was_validating = True
         if batch_idx == 0:
             where = f"epoch {_epoch(trainer)}, validate" if trainer.stage is Stage.FIT else "validate"
             where = "sanity check" if trainer.sanity_checking else where
@@ -105,9 +108,9 @@ class ProgressBar(Callback[object]):
             self._bar.update(self._task, visible=False)
             self._bar.stop()
 
-    def _begin(self, what: str, batches: int | None) -> None:
+    def _begin(self, what: str, batches: int | None, done: int = 0) -> None:
         if self._live:
-            self._bar.reset(self._task, total=batches, description=what, visible=True)
+            self._bar.reset(self._task, total=batches, completed=done, description=what, visible=True)
             self._bar.refresh()
 
     def _advance(self, batches: int) -> None:

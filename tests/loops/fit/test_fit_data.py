@@ -109,6 +109,39 @@ def test_what_goes_on_makes_them_at_its_first_epoch() -> None:
     assert train.asked == [0, 2, 3, 5]
 
 
+@pytest.mark.parametrize("entry", ["validate", "test"])
+def test_an_evaluation_takes_them_as_well(entry: str) -> None:
+    run = getattr(Trainer(), entry)
+    assert run(Classifier(), lambda: batches(2)).batches == 2
+    several = run(Classifier(), lambda: [Loader(batches(2)), Loader(batches(3))])
+    assert [each.batches for each in several.dataloaders] == [2, 3]
+    with pytest.raises(LoaderError, match=r" dataloaders: no_loader returned None\. Return the loader that it made\.$"):
+        run(Classifier(), no_loader)
+
+
+def test_a_prediction_takes_them_as_well() -> None:
+    trainer = Trainer()
+    assert len(trainer.predict(Classifier(), lambda: batches(2))) == 2
+    several = trainer.predict(Classifier(), lambda: [Loader(batches(2)), Loader(batches(3))])
+    assert [len(each) for each in several] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("entry", "setting"),
+    [("validate", "limit_val_batches"), ("test", "limit_test_batches"), ("predict", "limit_predict_batches")],
+)
+def test_with_a_limit_of_0_no_loader_is_requested_nor_made(entry: str, setting: str) -> None:
+    def never() -> list[Batch]:
+        raise AssertionError
+
+    loader = Loader(batches(2))
+    run = getattr(Trainer(**{setting: 0}), entry)
+    for source in (loader, never):
+        result = run(Classifier(), source)
+        assert (len(result) if entry == "predict" else result.batches) == 0
+    assert loader.iterations == 0
+
+
 class IteratedAndCalled(Loader):
     def __call__(self) -> None:
         raise AssertionError

@@ -23,7 +23,7 @@ model, trainer = Classifier(), Trainer()
 BatchLoader(Points(), collate_fn=collate_text)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 said: BatchLoader[int] = BatchLoader(Points(), collate_fn=collate)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
 trainer.fit(model, BatchLoader(Points(), collate_fn=collate_labels))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
-trainer.predict(model, [loader(), BatchLoader(Points(), collate_fn=collate_labels)])  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.predict(model, [loader(), BatchLoader(Points(), collate_fn=collate_labels)])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType, reportCallIssue]
 BatchLoader(Points(), batch_sizes=2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 BatchLoader(Points(), 2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 BatchLoader([1, 2, 3], collate_fn=collate)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]

@@ -150,10 +150,10 @@ class LitOtherBatch(pl.LightningModule):
 trainer.fit(model, ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(model, data, ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(model, data, [ints, ints])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
-trainer.validate(model, ints)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+trainer.validate(model, ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 trainer.test(model, [ints, ints])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-trainer.predict(model, ints)  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
-trainer.predict(model, [ints, ints])  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.predict(model, ints)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.predict(model, [ints, ints])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(LitOtherBatch(), data)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 # A step that is not there.

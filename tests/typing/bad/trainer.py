@@ -44,6 +44,8 @@ trainer.fit(model, lambda: [1, 2])  # type: ignore[list-item]  # pyright: ignore
 trainer.fit(model, numbers)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(model, data, numbers)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(model, takes_a_size)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+trainer.validate(model, numbers)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+trainer.predict(model, numbers)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(model, data, resume="yes")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(model, data, None, True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 trainer.validate(model)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -78,4 +78,6 @@ def test(loop: EvaluationLoop[TestModule[Batch], Batch], source: Iterable[Batch]
 
 
 assert_type(validate(ValidationLoop(), data), EvaluationResult)
+assert_type(trainer.validate(model, loader), EvaluationResult)
+assert_type(trainer.test(model, lambda: [loader(), loader()]), EvaluationResult)
 assert_type(test(TestLoop(), data), dict[str, float])

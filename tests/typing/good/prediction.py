@@ -72,6 +72,9 @@ assert_type(trainer.predict(Labels(), [loader(), loader()], writer=labelling), W
 assert_type(trainer.predict(Labels(), data, writer=Counting()).batches, int)
 assert_type(trainer.predict(Labels(), data, writer=None), list[Prediction])
 assert_type(PredictionLoop().run(Classifier(), data, writer=Counting()).dataloaders, tuple[int, ...])
+assert_type(trainer.predict(Labels(), loader), list[Prediction])
+assert_type(trainer.predict(Labels(), lambda: [loader(), loader()]), list[list[Prediction]])
+assert_type(trainer.predict(Labels(), loader, writer=Counting()), WrittenPredictions)
 takes_labels: PredictionWriter[Prediction, Batch] = Counting()
 takes_any: PredictionWriter[object] = Counting()
 

@@ -18,7 +18,7 @@ from typedloops.loops.run.kind import TEST, VALIDATION
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
 from typedloops.protocols.anything import Anything
-from typedloops.protocols.data import Loaders
+from typedloops.protocols.data import LoadersSource
 from typedloops.protocols.module import TestModule, ValidationModule
 
 M = TypeVar("M")
@@ -67,7 +67,7 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
     def connect(self, *, epoch_loop: EvaluationEpochLoop[B] | None = None) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
 
-    def on_run_start(self, model: M, dataloaders: Loaders[B]) -> None:
+    def on_run_start(self, model: M, dataloaders: LoadersSource[B]) -> None:
         self._outputs = [] if len(self._epoch_end) else None
         super().on_run_start(model, dataloaders)
 
@@ -117,7 +117,7 @@ class ValidationLoop(EvaluationLoop[ValidationModule[Anything], Anything]):
     kind = VALIDATION
     requires: ClassVar[type[object] | None] = ValidationModule
 
-    def run(self, model: ValidationModule[V], dataloaders: Loaders[V]) -> EvaluationResult:
+    def run(self, model: ValidationModule[V], dataloaders: LoadersSource[V]) -> EvaluationResult:
         return super().run(model, dataloaders)
 
 
@@ -128,5 +128,5 @@ class TestLoop(EvaluationLoop[TestModule[Anything], Anything]):
     kind = TEST
     requires: ClassVar[type[object] | None] = TestModule
 
-    def run(self, model: TestModule[V], dataloaders: Loaders[V]) -> EvaluationResult:
+    def run(self, model: TestModule[V], dataloaders: LoadersSource[V]) -> EvaluationResult:
         return super().run(model, dataloaders)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar, TypeAlias, overload
 
@@ -17,7 +17,7 @@ from typedloops.loops.run.kind import PREDICTION
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
 from typedloops.protocols.anything import Anything
-from typedloops.protocols.data import Loaders
+from typedloops.protocols.data import LoaderSource, LoadersSource
 from typedloops.protocols.module import PredictModule
 from typedloops.protocols.writer import PredictionWriter
 
@@ -71,7 +71,7 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], "list[Anythi
     def connect(self, *, epoch_loop: PredictionEpochLoop[object] | None = None) -> None:
         """Put loops into the slots; None leaves a slot as it is."""
 
-    def on_run_start(self, model: AnyModule, dataloaders: Loaders[Anything]) -> None:
+    def on_run_start(self, model: AnyModule, dataloaders: LoadersSource[Anything]) -> None:
         super().on_run_start(model, dataloaders)
         if self._writing is not None:
             self._writing.open()
@@ -94,19 +94,23 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], "list[Anythi
         self.context.publish(self.context.logging_to.compute())
 
     @overload
-    def run(self, model: PredictModule[B, Q], dataloaders: Iterable[B], *, writer: None = None) -> list[Q]: ...
+    def run(self, model: PredictModule[B, Q], dataloaders: LoaderSource[B], *, writer: None = None) -> list[Q]: ...
     @overload
     def run(
-        self, model: PredictModule[B, Q], dataloaders: Sequence[Iterable[B]], *, writer: None = None
+        self,
+        model: PredictModule[B, Q],
+        dataloaders: Sequence[Iterable[B]] | Callable[[], Sequence[Iterable[B]]],
+        *,
+        writer: None = None,
     ) -> list[list[Q]]: ...
     @overload
     def run(
-        self, model: PredictModule[B, Q], dataloaders: Loaders[B], *, writer: PredictionWriter[Q, B]
+        self, model: PredictModule[B, Q], dataloaders: LoadersSource[B], *, writer: PredictionWriter[Q, B]
     ) -> WrittenPredictions: ...
     def run(
         self,
         model: PredictModule[B, Q],
-        dataloaders: Iterable[Anything],
+        dataloaders: LoadersSource[Anything],
         *,
         writer: PredictionWriter[Q, Anything] | None = None,
     ) -> list[Anything] | WrittenPredictions:

@@ -13,12 +13,13 @@ from typedloops.loops.run.config import BatchCounts, BatchLimits
 from typedloops.loops.run.context import InRun, open_run
 from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.kind import LoadersKind
-from typedloops.loops.run.limits import counted_limits, each_limit
+from typedloops.loops.run.limits import counted_limits, each_limit, leaves_nothing
 from typedloops.loops.run.loaders import as_loaders, length_of, resolve_limit
 from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.modes import evaluating
 from typedloops.loops.run.position import LoaderPosition
-from typedloops.protocols.data import Loaders
+from typedloops.loops.run.sources import is_factory, made_several
+from typedloops.protocols.data import Loaders, LoadersSource
 from typedloops.protocols.trainer import Stage
 
 M = TypeVar("M")
@@ -27,7 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
+class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
     """A loop whose iterations are loaders; `T` is what one loader gives, `R` what all of them give.
 
     Args:
@@ -93,10 +94,12 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
                 resolve_limit(f"the limit on {self.kind.name} {position}", position.limit, length_of(loader))
         return loaders
 
-    def on_run_start(self, model: M, dataloaders: Loaders[B]) -> None:
-        self._loaders = self.loaders(dataloaders)
+    def on_run_start(self, model: M, dataloaders: LoadersSource[B]) -> None:
+        unused = is_factory(dataloaders) and leaves_nothing(self.limit)
+        given: Loaders[B] = () if unused else made_several(f"{self.kind.name} dataloaders", dataloaders)
+        self._loaders = self.loaders(given)
         self._positions = self.positions(len(self._loaders))
-        self.given_several = not any(loader is dataloaders for loader in self._loaders)
+        self.given_several = not any(loader is given for loader in self._loaders)
         self._results = []
         self._tell_epoch()
         self.context.hook(f"on_{self.kind.name}_start")()
@@ -108,7 +111,7 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
             if self.context.stage is Stage.FIT and position.limit:
                 tell_epoch(loader, self.context.epoch)
 
-    def advance(self, model: M, dataloaders: Loaders[B]) -> None:
+    def advance(self, model: M, dataloaders: LoadersSource[B]) -> None:
         index = self.dataloader_progress.current.completed
         self.dataloader_progress.increment_ready()
         result = self.run_loader(model, self._loaders[index], self._positions[index])
@@ -126,7 +129,7 @@ class LoadersLoop(InRun[[M, Loaders[B]], R], Generic[M, B, T, R]):
         context.hook(f"on_{self.kind.name}_end")()
         return result
 
-    def run(self, model: M, dataloaders: Loaders[B]) -> R:
+    def run(self, model: M, dataloaders: LoadersSource[B]) -> R:
         with (
             open_run(self, self.kind.stage, model) as context,
             evaluating(model, context.config.inference_mode),
