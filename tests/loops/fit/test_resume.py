@@ -307,6 +307,17 @@ def test_a_copied_loop_goes_on_from_nothing() -> None:
             twin.run(model, batches(1), resume=True)
 
 
+def test_a_scheduler_without_a_state_spoils_no_fit(caplog: pytest.LogCaptureFixture) -> None:
+    class Stateless(StepLR):
+        def state_dict(self) -> dict[str, Any]:
+            raise NotImplementedError
+
+    trainer, model = Trainer(max_epochs=1), Digits(scheduled(lambda optimizer: Stateless(optimizer, 1)))
+    assert trainer.fit(model, *loaders()).epochs == 1
+    assert "this fit cannot be gone on from with resume=True: NotImplementedError()" in caplog.messages
+    assert refused(lambda: trainer.fit(model, *loaders(), resume=True)) == NOTHING
+
+
 def test_a_module_that_cannot_be_recognized() -> None:
     class Bare:
         __slots__ = ("__dict__", "weight")

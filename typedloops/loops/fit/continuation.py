@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typedloops.errors import MisuseError, OptimizerError
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.unwrapped import unwrapped
+
+logger = logging.getLogger("typedloops")
 
 
 class Resumable(Protocol):
@@ -57,10 +60,15 @@ class Continuation:
 
     @classmethod
     def after(cls, module: object, optimization: Optimization) -> Continuation | None:
-        """What a fit leaves behind; None for a module that cannot be recognized later."""
+        """What a fit leaves behind; None, with a line in the log, where there is no going on from that.
+
+        The module may be of a class that cannot be recognized later (`__slots__` without `__weakref__`), a scheduler
+        without a state.  The fit, which is over, does not fail for that.
+        """
         try:
             return cls(module, optimization)
-        except TypeError:  # its class has `__slots__` without `__weakref__`
+        except Exception as error:
+            logger.warning("this fit cannot be gone on from with resume=True: %r", error)
             return None
 
     def _forget(self, module: object) -> None:
