@@ -15,7 +15,7 @@ from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.unwrapped import unwrapped
 
-logger = logging.getLogger("typedloops")
+logger: logging.Logger = logging.getLogger("typedloops")
 
 
 class Resumable(Protocol):
