@@ -113,9 +113,7 @@ def collate(items: list[str]) -> Batch:
 # A wrong batch: mypy says what the module wants.
 trainer.fit(model, [1, 2])  # E: list-item ~ List item 0 has incompatible type "int"; expected "tuple[Tensor, Tensor]"
 trainer.validate(model, [1, 2])  # E: arg-type ~ has incompatible type "list[int]"; expected "Iterable[tuple[Tensor
-trainer.predict(
-    model, [1, 2]
-)  # E: list-item ~ List item 0 has incompatible type "int"; expected "tuple[Tensor, Tensor]"
+trainer.predict(model, [1, 2])  # E: list-item ~ List item 0 has incompatible type "int"; expected "tuple[Tensor
 
 # A module that does not fit: the Protocol is named.  What it lacks mypy does not say of an `nn.Module`, which may
 # have any attribute for all that mypy knows.
