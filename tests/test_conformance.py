@@ -15,6 +15,7 @@ from tests.modules import Batch, Classifier, Loader, batches
 from typedloops import (
     FitLoop,
     Loop,
+    MicroBatchOptimization,
     OptimizerLoop,
     PredictionLoop,
     TestLoop,
@@ -96,6 +97,11 @@ def stepwise() -> FitLoop:
     return FitLoop(max_epochs=2, epoch_loop=TrainingEpochLoop(Twice(StepwiseOptimizer())))
 
 
+def by_micro_batches() -> FitLoop:
+    micro: MicroBatchOptimization[Batch, Tensor] = MicroBatchOptimization(2)
+    return FitLoop(max_epochs=2, epoch_loop=TrainingEpochLoop(TrainingBatchLoop(micro)))
+
+
 def two_loaders() -> list[Loader]:
     return [Loader(batches()), Loader(batches(2))]
 
@@ -118,6 +124,7 @@ LOOPS: dict[str, Entry] = {
     "FitLoop, nothing to do": Entry(lambda: FitLoop(max_epochs=0), lambda: (Classifier(), batches())),
     "FitLoop, changed": Entry(lambda: Announcing(max_epochs=2), lambda: (Classifier(), batches())),
     "FitLoop, changed below": Entry(stepwise, lambda: (Classifier(), batches(2))),
+    "FitLoop, by micro-batches": Entry(by_micro_batches, lambda: (Classifier(), batches(2))),
     "ValidationLoop": Entry(ValidationLoop, lambda: (Classifier(), batches())),
     "ValidationLoop, limited": Entry(lambda: ValidationLoop(2), lambda: (Classifier(), two_loaders())),
     "TestLoop": Entry(TestLoop, lambda: (Classifier(), batches())),
