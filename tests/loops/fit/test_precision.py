@@ -364,6 +364,44 @@ def test_a_step_of_the_modules_own_is_scaled_as_well(precision: str, clip: float
     assert (result.optimizer_steps, result.skipped_steps) == (steps, 2 * len(overflows))
 
 
+class Two(Model):
+    """Two halves, each with its own optimizer; the loss of the first overflows where it is told."""
+
+    def training_step(self, batch: Batch, batch_idx: int, optimizer_idx: int) -> Tensor:  # type: ignore[override]
+        loss = self.loss(batch)
+        return loss * 1e38 * 1e2 if optimizer_idx == 0 and batch_idx in self.overflows else loss
+
+    def configure_optimizers(self) -> Any:
+        return [SGD(self.net[0].parameters(), lr=0.1), SGD(self.net[3].parameters(), lr=0.1)]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_scale_does_not_change_while_another_optimizer_has_gradients(size: int) -> None:
+    ours, theirs = pair("SGD", (1, 2), kind=Two)
+    for model in (ours, theirs):
+        model.net[2] = nn.Identity()  # no dropout
+    result = trainer_of(precision="16-mixed", accumulate_grad_batches=size).fit(ours, batches(6))
+    data, scaler = batches(6), torch.amp.GradScaler("cpu")
+    optimizers = theirs.configure_optimizers()
+    for batch_idx in [*range(6)] * 2:
+        for index, optimizer in enumerate(optimizers):
+            theirs.requires_grad_(False)
+            theirs.net[(0, 3)[index]].requires_grad_(True)
+            if batch_idx % size == 0:
+                optimizer.zero_grad()
+            with torch.autocast("cpu", torch.float16):
+                loss = theirs.training_step(data[batch_idx], batch_idx, index)
+            scaler.scale(loss / size if size > 1 else loss).backward()
+            if (batch_idx + 1) % size == 0:
+                scaler.step(optimizer)
+                if size == 1:
+                    scaler.update()
+        if size > 1 and (batch_idx + 1) % size == 0:
+            scaler.update()
+    assert same_bits(ours, theirs)
+    assert result.skipped_steps == 4
+
+
 @pytest.mark.filterwarnings("ignore:fit_loop. an epoch of 2 batches took no optimizer step")
 def test_an_epoch_in_which_everything_overflows_is_told() -> None:
     with pytest.warns(

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class LossScaler:
     """torch's `GradScaler` for all optimizers of a fit.
 
-    The scale is adapted when the next loss is scaled: until then there may be gradients, of
-    another optimizer, that are to be divided by the one of now.
+    The scale is adapted when the next loss is scaled and no optimizer has gradients left that are
+    to be divided by the one of now.
 
     Args:
         device: Where the run computes.
@@ -30,11 +30,20 @@ class LossScaler:
         self.grad_scaler: torch.amp.GradScaler = torch.amp.GradScaler(device.type)
         self._skipped = skipped
         self._unscaled: set[int] = set()
+        self._pending: set[int] = set()
         self._due = False
 
-    def scale(self, loss: Tensor) -> Tensor:
-        """What to differentiate for `loss`."""
-        self._adapt()
+    def scale(self, loss: Tensor, optimizer: Optimizer | None = None) -> Tensor:
+        """What to differentiate for `loss`.
+
+        Args:
+            loss: A scalar.
+            optimizer: Whose next step its gradients are for, if that is known.
+        """
+        if not self._pending or id(optimizer) in self._unscaled:
+            self._adapt()
+        if optimizer is not None:
+            self._pending.add(id(optimizer))
         return self.grad_scaler.scale(loss)
 
     def unscale(self, optimizer: Optimizer) -> None:
@@ -46,6 +55,7 @@ class LossScaler:
     def may_step(self, optimizer: Optimizer) -> bool:
         """Whether the gradients are finite; otherwise the step counts as skipped.  This waits for the device."""
         self.unscale(optimizer)
+        self._pending.discard(id(optimizer))
         # What `GradScaler.step` asks before it steps.  That leaves it to some fused optimizers, which then
         # count the step as taken, and cannot be used with a closure.
         found = self.grad_scaler._found_inf_per_device(optimizer)  # pyright: ignore[reportPrivateUsage]
@@ -87,7 +97,7 @@ class OptimizerScaler:
         self._optimizer = optimizer
 
     def scale(self, loss: Loss) -> Loss:
-        return self._scaler.scale(cast("Tensor", loss))
+        return self._scaler.scale(cast("Tensor", loss), self._optimizer)
 
     def unscale(self) -> None:
         self._scaler.unscale(self._optimizer)
