@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from typedloops.loops.run.out_of_memory import shrinking as shrinking
     from typedloops.loops.run.precision import Precision as Precision
     from typedloops.protocols import HiddenOutput as HiddenOutput
+    from typedloops.loops.run.seeding import seed_everything as seed_everything
     from typedloops.protocols import LoopProtocol as LoopProtocol
     from typedloops.protocols import PredictionWriter as PredictionWriter
     from typedloops.protocols import Stage as Stage
@@ -117,6 +118,7 @@ else:
         "loops.run.precision": ("Precision",),
         "protocols": ("HiddenOutput", "LoopProtocol", "PredictionWriter", "Stage", "TrainerView", "TrainingModule"),
         "loops.run.out_of_memory": ("shrinking",),
+        "loops.run.seeding": ("seed_everything",),
         "trainer": ("Trainer",),
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, cast
+from typing import TYPE_CHECKING, Generic, Literal, cast
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -24,6 +24,7 @@ from typedloops.loops.run.limits import counted_limits
 from typedloops.loops.run.listeners import checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
 from typedloops.loops.run.precision import Precision
+from typedloops.loops.run.torch_settings import MatmulPrecision
 from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
@@ -128,6 +129,12 @@ class Trainer(Generic[FL, VL, TL, PL]):
             `16-mixed` losses are scaled, and a step whose gradients are not finite is skipped.
         accelerator: Where module and batches are moved: `auto` is an accelerator if there is one,
             `cpu`, `gpu`, or a device of torch as in `cuda:1`.
+        float32_matmul_precision: How 32-bit matrices are multiplied during a run: `highest`, `high`
+            or `medium`; None leaves it as torch has it.
+        deterministic: Use deterministic algorithms only during a run; `warn` says where there is
+            none.
+        benchmark: Let cuDNN look for the fastest algorithms during a run; not by default in a
+            deterministic one.
         callbacks: Objects with hooks, called in this order.
         loggers: Where metrics go.
         fit_loop: The loop that `fit` runs.
@@ -166,6 +173,9 @@ class Trainer(Generic[FL, VL, TL, PL]):
         fast_dev_run: int | bool = False,
         precision: Precision = "32-true",
         accelerator: str = "auto",
+        float32_matmul_precision: MatmulPrecision | None = None,
+        deterministic: bool | Literal["warn"] | None = None,
+        benchmark: bool | None = None,
         callbacks: Sequence[CallbackProtocol] = (),
         loggers: Sequence[Logger] = (),
         fit_loop: FL | None = None,
@@ -197,6 +207,9 @@ class Trainer(Generic[FL, VL, TL, PL]):
             fast_dev_run=fast_dev_run,
             precision=precision,
             accelerator=accelerator,
+            float32_matmul_precision=float32_matmul_precision,
+            deterministic=deterministic,
+            benchmark=benchmark,
         ).rehearsal()
         self._callbacks = cast("tuple[CallbackProtocol, ...]", checked_callbacks(callbacks))
         self._loggers = () if self.config.fast_dev_run else _checked_loggers(loggers)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from tests.typing.good.models import Batch, Classifier, batches
-from typedloops import Duration, FitLoop, Loop, PredictionLoop, StopReason, Trainer, ValidationLoop
+from typedloops import Duration, FitLoop, Loop, PredictionLoop, StopReason, Trainer, ValidationLoop, seed_everything
 
 data, model, trainer = batches(), Classifier(), Trainer(max_epochs=1)
 
@@ -70,6 +70,10 @@ Duration(10, "ep")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentTy
 Duration.epochs("10")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(precision="8-true")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(precision=8)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(float32_matmul_precision="low")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(deterministic="error")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(benchmark="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+seed_everything("3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(accelerator=0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(callbacks=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(loggers=[print])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

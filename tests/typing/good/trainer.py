@@ -26,6 +26,7 @@ from typedloops import (
     TrainerView,
     Unit,
     ValidationLoop,
+    seed_everything,
 )
 
 model, data = Classifier(), batches()
@@ -84,6 +85,8 @@ assert_type(result.skipped_steps, int)
 Trainer(precision="bf16-mixed", accelerator="cpu")
 Trainer(precision=64)
 precise: Precision = "16-mixed"
+Trainer(float32_matmul_precision="high", deterministic="warn", benchmark=True)
+assert_type(seed_everything(3, workers=False), int)
 
 
 def run(fit: Callable[[Classifier, Iterable[Batch]], FitResult[Tensor]]) -> StopReason:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from typedloops.loops.run.cadence import Cadence, Interval, cadence_of
 from typedloops.loops.run.devices import check_accelerator
 from typedloops.loops.run.durations import Duration, Time, seconds_of
 from typedloops.loops.run.precision import Precision, number_type
+from typedloops.loops.run.torch_settings import MatmulPrecision, check_torch_settings
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.trainer import ClipAlgorithm
 
@@ -65,6 +66,9 @@ class RunConfig:
         fast_dev_run: Rehearse with so many batches of everything; True is one, 0 or False no rehearsal.
         precision: The type of numbers, as Lightning names it.
         accelerator: Where to compute: `auto`, `cpu`, `gpu`, or a device as in `cuda:1`.
+        float32_matmul_precision: `highest`, `high` or `medium`, see torch; None leaves it.
+        deterministic: Use deterministic algorithms only; `warn` says where there is none; None leaves it.
+        benchmark: Let cuDNN look for the fastest algorithms; None leaves it.
         inference_mode: Evaluate under `torch.inference_mode`, which is faster; False is `torch.no_grad`.
 
     Raises:
@@ -94,6 +98,9 @@ class RunConfig:
     fast_dev_run: int | bool = False
     precision: Precision = "32-true"
     accelerator: str = "auto"
+    float32_matmul_precision: MatmulPrecision | None = None
+    deterministic: bool | Literal["warn"] | None = None
+    benchmark: bool | None = None
 
     def __post_init__(self) -> None:
         check_count("max_epochs", self.max_epochs)
@@ -122,6 +129,7 @@ class RunConfig:
         check_clipping(self.gradient_clip_val, self.gradient_clip_algorithm)
         number_type(self.precision)
         check_accelerator(self.accelerator)
+        check_torch_settings(self.float32_matmul_precision, self.deterministic, self.benchmark)
         for setting in fields(self):
             if setting.metadata.get("check") == "limit":
                 check_limit(setting.name, getattr(self, setting.name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import ClassVar, Generic, cast
 
 import torch
@@ -24,6 +24,7 @@ from typedloops.loops.run.precision import NumberType, number_type
 from typedloops.loops.run.requirements import check_tree
 from typedloops.loops.run.rng import isolated_rng
 from typedloops.loops.run.stop_request import StopRequest
+from typedloops.loops.run.torch_settings import torch_settings
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.loop import AnyLoop
 from typedloops.protocols.trainer import Reduction, Stage, TrainerView
@@ -248,7 +249,7 @@ def _new_run(loop: LoopNode, stage: Stage, module: object) -> Generator[RunConte
     vars(loop)["_context"] = context
     at_start = _below(loop)
     try:
-        with _hosted(context):
+        with _settings_of(context.config), _hosted(context):
             _set_up(context)
             yield context
     finally:
@@ -259,6 +260,10 @@ def _new_run(loop: LoopNode, stage: Stage, module: object) -> Generator[RunConte
             for node in dict.fromkeys([*at_start, *_below(loop)]):
                 if isinstance(node, Loop):
                     ending.callback(node.teardown)
+
+
+def _settings_of(config: RunConfig) -> AbstractContextManager[None]:
+    return torch_settings(config.float32_matmul_precision, config.deterministic, config.benchmark)
 
 
 def _below(loop: LoopNode) -> list[AnyLoop]:

@@ -15,6 +15,7 @@ from typedloops._core.escape import escaped_from
 from typedloops.errors import ConfigurationError, LoaderError
 from typedloops.loops.run.config import BatchLimit
 from typedloops.loops.run.durations import share_of
+from typedloops.loops.run.seeding import seed_workers_of
 from typedloops.protocols.data import Loaders
 
 B = TypeVar("B")
@@ -68,6 +69,7 @@ def iterate(where: str, loader: Iterable[B]) -> Iterator[B]:
             f"it is a {kind} of loaders, and one is taken",
             "Give one loader: CombinedLoader makes one of several.",
         )
+    seed_workers_of(loader)
     return iter(loader)
 
 
