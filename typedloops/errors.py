@@ -19,6 +19,7 @@ __all__ = [
     "MissingExtraError",
     "MisuseError",
     "ModuleError",
+    "NonFiniteError",
     "OptimizerError",
     "StateError",
     "StepOutputError",
@@ -76,6 +77,10 @@ class ModuleError(MisuseError, TypeError):
 
 class OptimizerError(MisuseError, TypeError):
     """A `configure_optimizers` whose answer cannot be used."""
+
+
+class NonFiniteError(MisuseError, ArithmeticError):
+    """A loss, a gradient or an output that is infinite or not a number."""
 
 
 class StateError(MisuseError, ValueError):

@@ -18,6 +18,9 @@ Reduction: TypeAlias = Literal["last", "mean", "sum", "min", "max"]
 ClipAlgorithm: TypeAlias = Literal["norm", "value"]
 """How the values logged under one name become one value."""
 
+NonFinite: TypeAlias = Literal["loss", "gradients", "modules"]
+"""What is to be finite in a fit; each includes what is before it."""
+
 
 class Stage(StrEnum):
     """What a run is for."""

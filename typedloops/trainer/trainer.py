@@ -28,7 +28,7 @@ from typedloops.loops.run.torch_settings import MatmulPrecision
 from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
-from typedloops.protocols.trainer import ClipAlgorithm, Reduction, Stage
+from typedloops.protocols.trainer import ClipAlgorithm, NonFinite, Reduction, Stage
 from typedloops.trainer.entry import AnyEntryLoop, HasFitLoop, HasPredictLoop, HasTestLoop, HasValidateLoop
 from typedloops.trainer.summary import RunSummary
 
@@ -122,6 +122,9 @@ class Trainer(Generic[FL, VL, TL, PL]):
         inference_mode: Evaluate under `torch.inference_mode`; False is `torch.no_grad`.
         detect_anomaly: Let autograd say in a fit which operation made a gradient that is not a
             number; slow.
+        detect_nonfinite: Raise a `NonFiniteError` that says in which batch the `loss` was infinite or
+            not a number, and with `gradients` also which parameter's gradient, with `modules` also
+            which submodule's output; without waiting for the device.
         fast_dev_run: Rehearse: one epoch with so many batches of everything, whatever the other
             limits and those of the loops say, and without loggers.  True is one batch.
         precision: The type of numbers: `32-true`, `16-mixed`, `bf16-mixed` (autocast, weights in 32
@@ -170,6 +173,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
         gradient_clip_algorithm: ClipAlgorithm = "norm",
         inference_mode: bool = True,
         detect_anomaly: bool = False,
+        detect_nonfinite: NonFinite | None = None,
         fast_dev_run: int | bool = False,
         precision: Precision = "32-true",
         accelerator: str = "auto",
@@ -204,6 +208,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
             gradient_clip_algorithm=gradient_clip_algorithm,
             inference_mode=inference_mode,
             detect_anomaly=detect_anomaly,
+            detect_nonfinite=detect_nonfinite,
             fast_dev_run=fast_dev_run,
             precision=precision,
             accelerator=accelerator,

@@ -72,6 +72,7 @@ Trainer(precision="8-true")  # type: ignore[arg-type]  # pyright: ignore[reportA
 Trainer(precision=8)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(float32_matmul_precision="low")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(deterministic="error")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Trainer(detect_nonfinite=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(benchmark="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 seed_everything("3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(accelerator=0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

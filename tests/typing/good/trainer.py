@@ -85,6 +85,7 @@ assert_type(result.skipped_steps, int)
 Trainer(precision="bf16-mixed", accelerator="cpu")
 Trainer(precision=64)
 precise: Precision = "16-mixed"
+Trainer(detect_nonfinite="modules")
 Trainer(float32_matmul_precision="high", deterministic="warn", benchmark=True)
 assert_type(seed_everything(3, workers=False), int)
 

@@ -118,9 +118,10 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         self._validation = (model, val_dataloaders)
         source = self.open("train dataloader", train_dataloaders, self.limit)
         self._validations = self._validations_of(source, val_dataloaders)
+        step = bind(self.batch_loop, model)
         self.drive(
             source,
-            bind(self.batch_loop, model),
+            step if context.guard is None else context.guard.watch(step, context.epoch),
             stop_flag=context.stop.flag,
             steps=optimization.steps.total,
             max_steps=optimization.max_steps,
@@ -209,6 +210,8 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
 
     def on_run_end(self) -> EpochResult[S]:
         self.check_ran()
+        if self.context.guard is not None:
+            self.context.guard.look(wait=True)
         # The driver only knows that the outputs are those of the step that it was given.
         last_output = cast("S | None", self.driver.last_output)
         result = EpochResult(self.driver.status, self.batch_progress.current.completed, last_output, self._outputs)

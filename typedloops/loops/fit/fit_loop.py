@@ -246,6 +246,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         if self._resumed is not None:
             self._resumed.restore(context.optimization)
         context.optimization.start_counting()
+        context.guard_against_nonfinite()
         context.hook("on_fit_start")()
         if not self.done and not goes_on:
             self.epoch_loop.check_sanity(model, self._data.val)
@@ -331,6 +332,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             finally:
                 self._resumed = None
                 context.fitting = False
+                context.stop_guarding()
                 context.stop.end()
 
     def _load(self, epoch: int) -> None:

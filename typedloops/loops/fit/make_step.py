@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
-from typedloops._core import OptimizerStep
+from typedloops._core import Hook, OptimizerStep
 from typedloops._core.calls import AnyCallable
 from typedloops.errors import ConfigurationError, OptimizerError
 from typedloops.loops.fit.accumulation import GradientWindow
@@ -90,7 +90,9 @@ class StepMaker(Generic[B, O]):
             position: Which of how many it is.
         """
         losses = LossFinder(self._model.training_step, remembers=self._context.hidden is not None)
-        window, clip = self.window_of(optimizer), self._clipping_of(optimizer, position)
+        window, clip, guard = self.window_of(optimizer), self._clipping_of(optimizer, position), self._context.guard
+        if guard is not None:
+            clip = guard.before_clipping(optimizer, clip)
         zero_grad = None if _sets_grads_to_none(optimizer) else optimizer.zero_grad
         own_zero_grad = self._of_module("optimizer_zero_grad", position)
         if own_zero_grad is not None:
@@ -135,10 +137,12 @@ class StepMaker(Generic[B, O]):
         return None if scaler is None else scaler.of(optimizer)
 
     def _hooks(self, position: OptimizerPosition) -> StepHooks:
-        context = self._context
+        context, before_backward = self._context, self._context.hook("on_before_backward")
+        if context.guard is not None:
+            before_backward = Hook(before_backward.name, [*before_backward.listeners, context.guard.see_loss])
         return StepHooks(
             position.hook(context.hook("on_before_zero_grad")),
-            context.hook("on_before_backward"),
+            before_backward,
             context.hook("on_after_backward"),
             position.hook(context.hook("on_before_optimizer_step")),
         )

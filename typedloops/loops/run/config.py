@@ -17,7 +17,7 @@ from typedloops.loops.run.durations import Duration, Time, seconds_of
 from typedloops.loops.run.precision import Precision, number_type
 from typedloops.loops.run.torch_settings import MatmulPrecision, check_torch_settings
 from typedloops.protocols.anything import Anything
-from typedloops.protocols.trainer import ClipAlgorithm
+from typedloops.protocols.trainer import ClipAlgorithm, NonFinite
 
 BatchLimit: TypeAlias = int | float
 """How many batches at most: an int counts them, a float from 0.0 to 1.0 is a share of the loader."""
@@ -63,6 +63,7 @@ class RunConfig:
         gradient_clip_val: The largest size of gradients, or None.
         gradient_clip_algorithm: What is not to be larger: the `norm` of all, or each `value`.
         detect_anomaly: Let autograd say which operation made a gradient that is not a number; slow.
+        detect_nonfinite: What is to be finite: the `loss`, also `gradients`, or also what `modules` return.
         fast_dev_run: Rehearse with so many batches of everything; True is one, 0 or False no rehearsal.
         precision: The type of numbers, as Lightning names it.
         accelerator: Where to compute: `auto`, `cpu`, `gpu`, or a device as in `cuda:1`.
@@ -95,6 +96,7 @@ class RunConfig:
     gradient_clip_val: float | None = None
     gradient_clip_algorithm: ClipAlgorithm = "norm"
     detect_anomaly: bool = False
+    detect_nonfinite: NonFinite | None = None
     fast_dev_run: int | bool = False
     precision: Precision = "32-true"
     accelerator: str = "auto"
@@ -129,6 +131,7 @@ class RunConfig:
         check_clipping(self.gradient_clip_val, self.gradient_clip_algorithm)
         number_type(self.precision)
         check_accelerator(self.accelerator)
+        check_nonfinite(self.detect_nonfinite)
         check_torch_settings(self.float32_matmul_precision, self.deterministic, self.benchmark)
         for setting in fields(self):
             if setting.metadata.get("check") == "limit":
@@ -217,6 +220,16 @@ def check_limits(name: str, value: object) -> None:
         if limit is None:
             raise ConfigurationError(f"{name}[{index}]", "None is no limit", "Give 1.0 for all batches.")
         check_limit(f"{name}[{index}]", limit)
+
+
+def check_nonfinite(what: object) -> None:
+    """Raise `ConfigurationError` unless it can be looked at."""
+    if what is not None and what not in get_args(NonFinite):
+        raise ConfigurationError(
+            "detect_nonfinite",
+            f"{what!r} cannot be looked at",
+            "Give 'loss', 'gradients' (and the loss), 'modules' (and both), or None.",
+        )
 
 
 def check_schedule(name: str, schedule: object) -> None:

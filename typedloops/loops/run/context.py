@@ -19,6 +19,7 @@ from typedloops.loops.run.hidden import HiddenStates, check_without
 from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.metrics import MetricStore, MetricValues, Scalar
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
+from typedloops.loops.run.nonfinite import NonFiniteGuard
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.precision import NumberType, number_type
 from typedloops.loops.run.requirements import check_tree
@@ -61,6 +62,7 @@ class RunContext:
         self.number_type: NumberType = number_type(self.config.precision)
         self.device: torch.device = torch.device("cpu")
         self.asked_for_precision: bool = False
+        self.guard: NonFiniteGuard | None = None
         self.listeners: Listeners = Listeners(() if host is None else host.callbacks, unwrapped(module), host)
         self.stop: StopRequest = StopRequest(StopFlag())
         self.optimization: Optimization = Optimization()
@@ -110,6 +112,19 @@ class RunContext:
         self.number_type.check(self.device)
         place(module, accelerator, self.device)
         self.number_type.convert(module)
+
+    def guard_against_nonfinite(self) -> None:
+        """Look at what the fit that begins comes to, if that is asked for."""
+        self.stop_guarding()
+        if self.config.detect_nonfinite is not None:
+            self.guard = NonFiniteGuard(self.config.detect_nonfinite, unwrapped(self.module), self.optimization)
+            self.guard.install()
+
+    def stop_guarding(self) -> None:
+        """Leave module and optimizers as they were."""
+        if self.guard is not None:
+            self.guard.remove()
+            self.guard = None
 
     def hook(self, event: str) -> Hook:
         return self.listeners.hook(event)
