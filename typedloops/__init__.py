@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from typedloops.loops.run.durations import Unit as Unit
     from typedloops.loops.run.out_of_memory import shrinking as shrinking
     from typedloops.loops.run.precision import Precision as Precision
-    from typedloops.protocols import HiddenOutput as HiddenOutput
     from typedloops.loops.run.seeding import seed_everything as seed_everything
+    from typedloops.protocols import HiddenOutput as HiddenOutput
     from typedloops.protocols import LoopProtocol as LoopProtocol
     from typedloops.protocols import PredictionWriter as PredictionWriter
     from typedloops.protocols import Stage as Stage
