@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 import typedloops
 from tests.modules import Batch, Classifier, batches
 from typedloops import Callback, ModuleHooks, OptimizerLoop, TrainerView
-from typedloops.errors import HookError, OptimizerError
+from typedloops.errors import HookError, OptimizerError, StepOutputError
 from typedloops.protocols.module import Scheduler
 from typedloops.protocols.trainer import ClipAlgorithm
 
@@ -142,6 +142,36 @@ def test_a_skipped_batch_takes_no_step(kind: type[Classifier]) -> None:
     assert (result.batches, result.optimizer_steps) == (3, 2)
     steps = trainer.fit_loop.epoch_loop.batch_loop.optimizer_loop.optim_progress.optimizer.step.total
     assert (steps.ready, steps.completed) == (2, 2)
+
+
+class Twice(Stepping):
+    """Looks at each batch a second time before it steps."""
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Optimizer, optimizer_closure: Callable[[], Tensor]
+    ) -> None:
+        optimizer_closure()
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
+
+@pytest.mark.parametrize(("kind", "optimizer"), [(Twice, "SGD"), (Searching, "LBFGS")])
+def test_a_step_that_has_begun_is_not_left_without_a_loss(kind: type[Any], optimizer: str) -> None:
+    """An optimizer that is left in its middle has half of what it keeps from step to step."""
+
+    class Capricious(kind):  # type: ignore[misc]
+        calls = 0
+
+        def training_step(self, batch: Batch, batch_idx: int) -> Any:
+            self.calls += 1
+            return None if self.calls == 2 else super().training_step(batch, batch_idx)
+
+    with pytest.raises(StepOutputError) as told:
+        Trainer(max_epochs=1).fit(Capricious(), batches(3))
+    assert str(told.value) == (
+        "Capricious.training_step: it returned None for a batch that had a loss, in the middle of a step of "
+        f"{optimizer}. Return the loss each time that it is called with a batch, or None at the first to skip the "
+        "batch."
+    )
 
 
 def test_a_window_whose_last_batch_is_skipped_is_stepped_on_all_the_same() -> None:

@@ -107,6 +107,20 @@ def test_result() -> None:
     )
 
 
+def test_an_epoch_without_a_batch_leaves_the_last_output() -> None:
+    class Ending(Classifier):
+        epochs = 0
+
+        def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
+            self.epochs += batch_idx == 0
+            return -1 if self.epochs == 2 else None
+
+    result = Trainer(max_epochs=2).fit(Ending(), batches(3))
+    assert (result.epochs, result.batches) == (2, 3)
+    assert result.last_output is not None
+    assert result.last_output.item() == result.metrics["train_loss"]
+
+
 class MappingModel(Classifier):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:  # type: ignore[override]
         loss = self.loss(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from typing_extensions import Self, get_protocol_members
@@ -33,6 +34,7 @@ class LoopNode:
     _slot: str = ""
     _trainer: TrainerView | None = None
     _root_name: str = ""
+    _slots: ClassVar[Mapping[str, BaseSlot]]
 
     binds_children: ClassVar[bool] = False
     """Whether a run looks its children up once, at the start: then they cannot be changed before it ends."""
@@ -100,12 +102,14 @@ class LoopNode:
             self._root_name = ""
 
     @classmethod
-    def slots(cls) -> dict[str, BaseSlot]:
-        """The declared slots by name, those of base classes first."""
-        found: dict[str, BaseSlot] = {}
-        for kind in reversed(cls.__mro__):
-            found.update((name, slot) for name, slot in vars(kind).items() if isinstance(slot, BaseSlot))
-        return found
+    def slots(cls) -> Mapping[str, BaseSlot]:
+        """The declared slots by name, those of base classes first; looked for once for each class."""
+        slots: Mapping[str, BaseSlot] | None = vars(cls).get("_slots")
+        if slots is None:
+            members = (member for kind in reversed(cls.__mro__) for member in vars(kind).items())
+            found = {name: slot for name, slot in members if isinstance(slot, BaseSlot)}
+            slots = cls._slots = MappingProxyType(found)
+        return slots
 
     def children(self) -> Iterator[tuple[str, AnyLoop]]:
         """The connected children, each with the last part of its path."""
@@ -322,7 +326,7 @@ def check_is_loop_class(where: str, kind: type[object]) -> None:
 def _move_children(where: str, old: LoopNode, new: AnyLoop, *, overwrite: bool) -> None:
     """Move the children of `old` into the slots of `new`: all of them, or into the empty ones."""
     filled = {name: slot for name, slot in old.slots().items() if any(slot.contents(old))}
-    receiving = new.slots() if isinstance(new, LoopNode) else {}
+    receiving: Mapping[str, BaseSlot] = new.slots() if isinstance(new, LoopNode) else {}
     if stranded := sorted(filled.keys() - receiving.keys()):
         raise LoopTreeError(
             where,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import cast
 
 from typing_extensions import Protocol, TypeVar, runtime_checkable
@@ -18,7 +19,7 @@ class HasSlots(Protocol):
     """A loop with children; a loop that has only the shape of one has none to tell of."""
 
     @classmethod
-    def slots(cls) -> dict[str, BaseSlot]: ...
+    def slots(cls) -> Mapping[str, BaseSlot]: ...
 
 
 def rebuild(where: str, old: object, new_class: type[L]) -> L:
@@ -31,7 +32,7 @@ def rebuild(where: str, old: object, new_class: type[L]) -> L:
     """
     values: dict[str, object] = {}
     missing: list[str] = []
-    slots = old.slots() if isinstance(old, HasSlots) else {}
+    slots: Mapping[str, BaseSlot] = old.slots() if isinstance(old, HasSlots) else {}
     held: dict[str, object] = getattr(old, "__dict__", {})
     for name, parameter in inspect.signature(new_class).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):

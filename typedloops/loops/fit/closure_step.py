@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
 from typedloops._core import Hook
-from typedloops.errors import OptimizerError
+from typedloops._core.escape import name_of
+from typedloops.errors import OptimizerError, StepOutputError
 from typedloops.loops.fit.loss import LossFinder
 from typedloops.loops.fit.progress import OptimizerProgress
 from typedloops.loops.run.scaling import OptimizerScaler
@@ -57,7 +58,8 @@ class ClosureStep(Generic[B, O]):
     ```
 
     In all batches of a window but the last the closure alone is called, without its last line.
-    What is returned is the output of the closure's first call: that of the weights before the step.
+    What is returned is the output of the closure's first call: that of the weights before the step.  Once
+    the closure has given gradients the step is not left any more: later calls must have a loss as well.
 
     Args:
         training_step: The module's own step.
@@ -139,6 +141,7 @@ class ClosureStep(Generic[B, O]):
         output = self.__wrapped__(batch, batch_idx)
         self._outputs.append(output)
         if output is None:
+            self._check_unfinished(last=last)
             return self._gradients_before(last=last)
         loss = self._last_loss = self._losses.find(output)
         if self._window is None or not self._window.is_open:
@@ -156,6 +159,20 @@ class ClosureStep(Generic[B, O]):
             raise BatchSkipped
         self._finish()
         return self._last_loss
+
+    def _check_unfinished(self, *, last: bool) -> None:
+        """Refuse to leave a step in its middle: what the optimizer keeps of it would be neither old nor new.
+
+        Raises:
+            StepOutputError: The closure has already given gradients in this step.
+        """
+        if last and self._ready:
+            raise StepOutputError(
+                name_of(self.__wrapped__),
+                f"it returned None for a batch that had a loss, in the middle of a step of "
+                f"{type(self._optimizer).__name__}",
+                "Return the loss each time that it is called with a batch, or None at the first to skip the batch.",
+            )
 
     def _differentiate(self, loss: Tensor, batch: B) -> None:
         share = loss if self._window is None else cast("Tensor", self._window.share(loss, batch))

@@ -394,7 +394,8 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
 
     def _take_metrics(self, epoch: EpochResult[S]) -> None:
         """Make the scalars of the last step metrics; what was logged under the same name goes first."""
-        self._last_output = detached(epoch.last_output)
+        if epoch.batches:
+            self._last_output = detached(epoch.last_output)
         context = self.context
         take_training_scalars(context, epoch.last_output)
         context.metrics.update(context.training_metrics.compute())
