@@ -30,6 +30,9 @@ LAYER = {
 LOOP_LAYER = {"base": 0, "run": 1, "evaluation": 2, "prediction": 2, "fit": 3}
 """The rooms of the loops: what a loop is, what a run is, the families."""
 
+RUN_LAYER = {"computing": 0, "settings": 1}
+"""The rooms of a run that know nothing of the rest of it."""
+
 
 def modules() -> dict[str, Path]:
     found = {}
@@ -84,6 +87,19 @@ def test_families_of_loops_build_on_each_other_one_way(module: str) -> None:
         same_family = other.split(".")[:3] == module.split(".")[:3]
         if other.startswith("typedloops.loops.") and not same_family:
             assert layer(other) < layer(module), f"{module} imports {other}"
+
+
+def in_run(module: str) -> str:
+    """The room or file in `loops/run/` that a module is in, or nothing."""
+    parts = module.split(".")
+    return parts[3] if parts[1:3] == ["loops", "run"] and len(parts) > 3 else ""
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if in_run(name) in RUN_LAYER])
+def test_what_a_run_is_told_does_not_know_the_run(module: str) -> None:
+    for other in map(in_run, imported(MODULES[module])):
+        if other and other != in_run(module):
+            assert RUN_LAYER.get(other, len(RUN_LAYER)) < RUN_LAYER[in_run(module)], f"{module} imports {other}"
 
 
 def test_there_are_no_cycles() -> None:

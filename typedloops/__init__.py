@@ -60,11 +60,11 @@ if TYPE_CHECKING:
     from typedloops.loops.prediction import PredictionEpochLoop as PredictionEpochLoop
     from typedloops.loops.prediction import PredictionLoop as PredictionLoop
     from typedloops.loops.prediction import WrittenPredictions as WrittenPredictions
-    from typedloops.loops.run.durations import Duration as Duration
-    from typedloops.loops.run.durations import Unit as Unit
-    from typedloops.loops.run.out_of_memory import shrinking as shrinking
-    from typedloops.loops.run.precision import Precision as Precision
-    from typedloops.loops.run.seeding import seed_everything as seed_everything
+    from typedloops.loops.run.computing.out_of_memory import shrinking as shrinking
+    from typedloops.loops.run.computing.precision import Precision as Precision
+    from typedloops.loops.run.computing.seeding import seed_everything as seed_everything
+    from typedloops.loops.run.settings.durations import Duration as Duration
+    from typedloops.loops.run.settings.durations import Unit as Unit
     from typedloops.protocols import HiddenOutput as HiddenOutput
     from typedloops.protocols import LoopProtocol as LoopProtocol
     from typedloops.protocols import PredictionWriter as PredictionWriter
@@ -114,11 +114,11 @@ else:
         ),
         "loops.prediction": ("PredictionEpochLoop", "PredictionLoop", "WrittenPredictions"),
         "loops.fit.stopping": ("StopReason",),
-        "loops.run.durations": ("Duration", "Unit"),
-        "loops.run.precision": ("Precision",),
+        "loops.run.settings.durations": ("Duration", "Unit"),
+        "loops.run.computing.precision": ("Precision",),
         "protocols": ("HiddenOutput", "LoopProtocol", "PredictionWriter", "Stage", "TrainerView", "TrainingModule"),
-        "loops.run.out_of_memory": ("shrinking",),
-        "loops.run.seeding": ("seed_everything",),
+        "loops.run.computing.out_of_memory": ("shrinking",),
+        "loops.run.computing.seeding": ("seed_everything",),
         "trainer": ("Trainer",),
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

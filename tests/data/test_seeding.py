@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from tests.modules import Classifier
 from typedloops import FitLoop, seed_everything
 from typedloops.errors import ConfigurationError
-from typedloops.loops.run.seeding import Workers, seed_worker
+from typedloops.loops.run.computing.seeding import Workers, seed_worker
 
 Draw = tuple[float, float, float]
 

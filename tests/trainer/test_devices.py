@@ -14,7 +14,7 @@ from tests.modules import Batch, Classifier, batches
 from typedloops import FitLoop, ModuleHooks
 from typedloops.errors import ConfigurationError
 from typedloops.loops.run import devices
-from typedloops.loops.run.devices import device_for, place, place_state
+from typedloops.loops.run.computing.devices import device_for, place, place_state
 from typedloops.loops.run.over_batches import transfer_of
 
 # Settings are taken from tables here.

@@ -13,7 +13,7 @@ from torch import Tensor
 import typedloops
 from tests.modules import Batch, Classifier, batches
 from typedloops.errors import ConfigurationError
-from typedloops.loops.run.torch_settings import CUBLAS_CONFIG
+from typedloops.loops.run.computing.torch_settings import CUBLAS_CONFIG
 
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
-from typedloops.loops.fit.clipping import clip_gradients
+from typedloops.loops.fit.optimization.clipping import clip_gradients
 from typedloops.loops.run.scheduled_rate import step_scheduler
 from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.module import Scheduler

@@ -16,15 +16,15 @@ from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
 from typedloops.loops.fit import FitLoop
 from typedloops.loops.prediction import PredictionLoop
-from typedloops.loops.run.cadence import Interval
-from typedloops.loops.run.config import BatchCount, BatchCounts, RunConfig, Weigh
+from typedloops.loops.run.computing.precision import Precision
+from typedloops.loops.run.computing.torch_settings import MatmulPrecision
 from typedloops.loops.run.context import RunContext, open_run
-from typedloops.loops.run.durations import Count, Time, Unit, counted
-from typedloops.loops.run.limits import counted_limits
 from typedloops.loops.run.listeners import checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
-from typedloops.loops.run.precision import Precision
-from typedloops.loops.run.torch_settings import MatmulPrecision
+from typedloops.loops.run.settings.cadence import Interval
+from typedloops.loops.run.settings.config import BatchCount, BatchCounts, RunConfig, Weigh
+from typedloops.loops.run.settings.durations import Count, Time, Unit, counted
+from typedloops.loops.run.settings.limits import counted_limits
 from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler

@@ -15,7 +15,7 @@ import typedloops
 from tests.modules import Batch, Classifier, Loader, Stream, batches
 from typedloops import Callback, FitLoop, OptimizerLoop, TrainerView
 from typedloops.errors import ConfigurationError, MisuseError, StepOutputError
-from typedloops.loops.fit.accumulation import window_size
+from typedloops.loops.fit.optimization.accumulation import window_size
 
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer

@@ -17,7 +17,7 @@ from tests.modules import Batch, Classifier, Loader, Stream, batches
 from typedloops import Callback, Duration, StopReason, TrainerView, TrainingEpochLoop
 from typedloops.errors import ConfigurationError
 from typedloops.loops.fit import epoch_loop, fit_loop, validations
-from typedloops.loops.run.cadence import Cadence, cadence_of
+from typedloops.loops.run.settings.cadence import Cadence, cadence_of
 
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer

@@ -19,7 +19,7 @@ import typedloops
 from tests.modules import Batch, Classifier, batches
 from typedloops import Callback, MicroBatchOptimization, TrainerView
 from typedloops.errors import ConfigurationError, LoaderError, MisuseError, OptimizerError
-from typedloops.loops.fit.splitting import split_along_items
+from typedloops.loops.fit.optimization.splitting import split_along_items
 
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer

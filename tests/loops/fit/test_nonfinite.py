@@ -16,7 +16,7 @@ from tests.modules import Batch, Classifier, batches
 from typedloops import ModuleHooks, StepLoop
 from typedloops.errors import ConfigurationError, NonFiniteError
 from typedloops.loops.run import sighting
-from typedloops.loops.run.sighting import NOT_SEEN, Reader, Sighting
+from typedloops.loops.run.watching.sighting import NOT_SEEN, Reader, Sighting
 
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer

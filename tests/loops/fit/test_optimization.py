@@ -17,7 +17,7 @@ import typedloops
 from tests.modules import Batch, Classifier, batches
 from typedloops import Callback, Loop, OptimizerLoop, StepLoop, TrainerView, TrainingModule
 from typedloops.errors import ModuleError, OptimizerError
-from typedloops.loops.fit.configure import configure
+from typedloops.loops.fit.optimization.configure import configure
 from typedloops.protocols import ConfiguresOptimizers
 
 # Much here is wrong on purpose, or made of values that no checker can follow.

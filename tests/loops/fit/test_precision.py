@@ -16,7 +16,7 @@ import typedloops
 from tests.modules import Batch, Classifier, batches
 from typedloops import Callback, FitLoop, ModuleHooks, OptimizerLoop, StepLoop, TrainerView
 from typedloops.errors import ConfigurationError, OptimizerError
-from typedloops.loops.run.precision import NAMES, number_type
+from typedloops.loops.run.computing.precision import NAMES, number_type
 
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer

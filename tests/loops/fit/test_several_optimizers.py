@@ -20,8 +20,8 @@ from tests.modules import Batch, Stream, batches
 from typedloops import Callback, FitLoop, OptimizerLoop, TrainerView
 from typedloops._core import OptimizerStep
 from typedloops.errors import EscapedStopIteration, ModuleError, OptimizerError, StateError
-from typedloops.loops.fit.several import Rota, SeveralSteps
-from typedloops.loops.fit.toggling import sharing, toggled
+from typedloops.loops.fit.optimization.several import Rota, SeveralSteps
+from typedloops.loops.fit.optimization.toggling import sharing, toggled
 
 # Settings are taken from tables here, and some modules are wrong on purpose.
 Trainer: Any = typedloops.Trainer

@@ -15,7 +15,7 @@ from typedloops import Callback, FitLoop, TrainerView
 from typedloops.errors import ConfigurationError
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
 from typedloops.loops.run import stop_request
-from typedloops.loops.run.durations import seconds_of
+from typedloops.loops.run.settings.durations import seconds_of
 
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer

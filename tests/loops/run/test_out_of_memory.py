@@ -10,7 +10,7 @@ import torch
 
 from typedloops import shrinking
 from typedloops.errors import ConfigurationError
-from typedloops.loops.run.out_of_memory import is_out_of_memory
+from typedloops.loops.run.computing.out_of_memory import is_out_of_memory
 
 
 def exhausted() -> torch.OutOfMemoryError:

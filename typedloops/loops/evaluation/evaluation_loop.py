@@ -13,10 +13,10 @@ from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation.epoch_loop import EvaluationEpochLoop
 from typedloops.loops.evaluation.result import EvaluationResult, LoaderResult
-from typedloops.loops.run.config import BatchCounts
 from typedloops.loops.run.kind import TEST, VALIDATION
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
+from typedloops.loops.run.settings.config import BatchCounts
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import LoadersSource
 from typedloops.protocols.module import TestModule, ValidationModule

@@ -21,13 +21,13 @@ from typedloops.loops.fit.restart import reset_progress
 from typedloops.loops.fit.result import detached
 from typedloops.loops.fit.step_loop import bind
 from typedloops.loops.fit.validations import Validations
-from typedloops.loops.run.config import BatchCount, BatchLimit, check_limit
 from typedloops.loops.run.context import RunContext
-from typedloops.loops.run.durations import Unit, counted
 from typedloops.loops.run.interrupt import EvaluationLeft
-from typedloops.loops.run.limits import leaves_nothing
 from typedloops.loops.run.metrics import training_scalars
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents, BatchSource
+from typedloops.loops.run.settings.config import BatchCount, BatchLimit, check_limit
+from typedloops.loops.run.settings.durations import Unit, counted
+from typedloops.loops.run.settings.limits import leaves_nothing
 from typedloops.protocols.data import Loaders, LoadersSource
 from typedloops.protocols.module import ValidationModule
 

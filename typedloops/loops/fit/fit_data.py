@@ -9,7 +9,7 @@ from typing_extensions import TypeVar
 
 from typedloops.errors import ConfigurationError
 from typedloops.loops.fit.overfit import first_batches
-from typedloops.loops.run.config import RunConfig
+from typedloops.loops.run.settings.config import RunConfig
 from typedloops.loops.run.sources import is_factory, made_one, made_several
 from typedloops.protocols.data import Loaders, LoaderSource, LoadersSource
 

@@ -6,7 +6,7 @@ import logging
 import warnings
 from contextlib import nullcontext, suppress
 from time import monotonic
-from typing import ClassVar, Generic, TypeAlias, cast, overload
+from typing import ClassVar, Generic, cast
 
 from typing_extensions import TypeVar
 
@@ -16,55 +16,34 @@ from typedloops.errors import ConfigurationError, OptimizerError
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.slot import Slot
-from typedloops.loops.fit.batch_loop import TrainingBatchLoop
-from typedloops.loops.fit.configure import configure
 from typedloops.loops.fit.continuation import Continuation, check_continuation, nothing_left
 from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop, take_training_scalars
 from typedloops.loops.fit.fit_data import FitData
-from typedloops.loops.fit.manual_checks import check_manual
-from typedloops.loops.fit.manual_loop import ManualOptimization
-from typedloops.loops.fit.manual_module import lent
-from typedloops.loops.fit.optimizer_loop import OptimizerLoop
+from typedloops.loops.fit.optimization.configure import configure
+from typedloops.loops.fit.optimization.manual_checks import check_manual
+from typedloops.loops.fit.optimization.manual_module import lent
+from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoop
 from typedloops.loops.fit.restart import reset_progress
 from typedloops.loops.fit.result import FitResult, detached
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
-from typedloops.loops.run.config import check_count, check_minimum, epochs_of
+from typedloops.loops.run.computing.devices import place_state
+from typedloops.loops.run.computing.modes import training
+from typedloops.loops.run.computing.scaling import LossScaler
 from typedloops.loops.run.context import InRun, find_context, open_run
-from typedloops.loops.run.devices import place_state
-from typedloops.loops.run.durations import Count, Unit, counted, seconds_of
 from typedloops.loops.run.each import Each
 from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.interrupt import interruptible
-from typedloops.loops.run.modes import training
 from typedloops.loops.run.optimization import Optimization, step_counter
-from typedloops.loops.run.scaling import LossScaler
+from typedloops.loops.run.settings.config import check_count, check_minimum, epochs_of
+from typedloops.loops.run.settings.durations import Count, Unit, counted, seconds_of
 from typedloops.loops.run.unwrapped import unwrapped
-from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import LoaderSource, LoadersSource
-from typedloops.protocols.module import (
-    ConfiguresOptimizers,
-    FitModule,
-    HiddenOutput,
-    SeveralOptimizersFitModule,
-    SeveralOptimizersModule,
-    StepOutput,
-    TrainingModule,
-    TruncatedFitModule,
-    TruncatedModule,
-)
+from typedloops.protocols.module import ConfiguresOptimizers
 from typedloops.protocols.trainer import Stage
 
 M = TypeVar("M", default=object)
 B = TypeVar("B", default=object)
 S = TypeVar("S", default=object)
-T = TypeVar("T")
-O = TypeVar("O", bound=StepOutput)
-V = TypeVar("V")
-H = TypeVar("H")
-
-# The default loop takes any module with any batches and relates the two anew at each call of `run`.
-AnyModule: TypeAlias = TrainingModule[Anything, Anything]
-
 
 logger: logging.Logger = logging.getLogger("typedloops")
 
@@ -399,77 +378,3 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         context = self.context
         take_training_scalars(context, epoch.last_output)
         context.metrics.update(context.training_metrics.compute())
-
-
-class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
-    """The default fit: trains a module's `training_step`; see `FitLoopOf` for the order of its hooks.
-
-    Args:
-        max_epochs: Stop after so many epochs; -1 is no limit; None is what the trainer says.
-        max_steps: Stop after so many optimizer steps; -1 is no limit; None is what the trainer says.
-        epoch_loop: Trains for one epoch; by default the whole default tree.
-    """
-
-    def __init__(
-        self,
-        max_epochs: Count | None = None,
-        max_steps: Count | None = None,
-        *,
-        epoch_loop: TrainingEpochLoop[AnyModule, Anything, Anything] | None = None,
-    ) -> None:
-        super().__init__(
-            default_epoch_loop() if epoch_loop is None else epoch_loop, max_epochs=max_epochs, max_steps=max_steps
-        )
-
-    # With loaders to validate on, the module must also validate: the base has no way to say that.
-    @overload  # type: ignore[override]
-    def run(
-        self,
-        model: TrainingModule[T, O] | SeveralOptimizersModule[T, O],
-        train_dataloaders: LoaderSource[T],
-        val_dataloaders: None = None,
-        *,
-        resume: bool = False,
-    ) -> FitResult[O]: ...
-    @overload
-    def run(
-        self,
-        model: FitModule[T, V, O] | SeveralOptimizersFitModule[T, V, O],
-        train_dataloaders: LoaderSource[T],
-        val_dataloaders: LoadersSource[V],
-        *,
-        resume: bool = False,
-    ) -> FitResult[O]: ...
-    @overload
-    def run(
-        self,
-        model: TruncatedModule[T, H],
-        train_dataloaders: LoaderSource[T],
-        val_dataloaders: None = None,
-        *,
-        resume: bool = False,
-    ) -> FitResult[HiddenOutput[H]]: ...
-    @overload
-    def run(
-        self,
-        model: TruncatedFitModule[T, V, H],
-        train_dataloaders: LoaderSource[T],
-        val_dataloaders: LoadersSource[V],
-        *,
-        resume: bool = False,
-    ) -> FitResult[HiddenOutput[H]]: ...
-    def run(
-        self,
-        model: AnyModule | SeveralOptimizersModule[Anything, Anything] | TruncatedModule[Anything, Anything],
-        train_dataloaders: LoaderSource[Anything],
-        val_dataloaders: LoadersSource[Anything] | None = None,
-        *,
-        resume: bool = False,
-    ) -> FitResult[Anything]:
-        # Which of them it is, the loop that calls its step finds out.
-        return super().run(cast("AnyModule", model), train_dataloaders, val_dataloaders, resume=resume)
-
-
-def default_epoch_loop() -> TrainingEpochLoop[AnyModule, Anything, Anything]:
-    """The tree below a default fit loop."""
-    return TrainingEpochLoop(TrainingBatchLoop(OptimizerLoop(), ManualOptimization()))

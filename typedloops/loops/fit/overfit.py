@@ -10,8 +10,8 @@ from typing import TypeGuard, cast
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, SequentialSampler
 from typing_extensions import TypeVar
 
-from typedloops.loops.run.config import BatchLimit
 from typedloops.loops.run.loaders import iterate, length_of, resolve_limit
+from typedloops.loops.run.settings.config import BatchLimit
 from typedloops.protocols.anything import Anything
 
 B = TypeVar("B")

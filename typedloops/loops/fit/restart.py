@@ -6,7 +6,7 @@ from typedloops._core import Progress, ReadyCompleted
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import fields_of
-from typedloops.loops.fit.progress import OptimizationProgress, OptimizerProgress
+from typedloops.loops.fit.optimization.progress import OptimizationProgress, OptimizerProgress
 from typedloops.loops.run.each import Each
 
 TRACKERS = (Progress, ReadyCompleted, OptimizerProgress, OptimizationProgress, Each)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from time import monotonic
 
 from typedloops._core import BatchProgress
-from typedloops.loops.run.cadence import Cadence
 from typedloops.loops.run.context import RunContext
+from typedloops.loops.run.settings.cadence import Cadence
 
 
 class Validations:

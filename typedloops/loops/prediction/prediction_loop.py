@@ -12,10 +12,10 @@ from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.prediction.epoch_loop import PredictionEpochLoop
 from typedloops.loops.prediction.writing import Writing, WrittenPredictions
-from typedloops.loops.run.config import BatchCounts
 from typedloops.loops.run.kind import PREDICTION
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
+from typedloops.loops.run.settings.config import BatchCounts
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import LoaderSource, LoadersSource
 from typedloops.protocols.module import PredictModule

@@ -13,20 +13,20 @@ from typedloops._core import BatchProgress, Hook, StopFlag
 from typedloops.errors import ConfigurationError, MisuseError, add_note
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
-from typedloops.loops.run.config import RunConfig
-from typedloops.loops.run.devices import device_for, place
+from typedloops.loops.run.computing.devices import device_for, place
+from typedloops.loops.run.computing.precision import NumberType, number_type
+from typedloops.loops.run.computing.rng import isolated_rng
+from typedloops.loops.run.computing.torch_settings import torch_settings
 from typedloops.loops.run.hidden import HiddenStates, check_without
 from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.metrics import MetricStore, MetricValues, Scalar
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
-from typedloops.loops.run.nonfinite import NonFiniteGuard
 from typedloops.loops.run.optimization import Optimization
-from typedloops.loops.run.precision import NumberType, number_type
 from typedloops.loops.run.requirements import check_tree
-from typedloops.loops.run.rng import isolated_rng
+from typedloops.loops.run.settings.config import RunConfig
 from typedloops.loops.run.stop_request import StopRequest
-from typedloops.loops.run.torch_settings import torch_settings
 from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.loops.run.watching.nonfinite import NonFiniteGuard
 from typedloops.protocols.loop import AnyLoop
 from typedloops.protocols.trainer import Reduction, Stage, TrainerView
 

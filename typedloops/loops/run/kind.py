@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from typedloops.loops.run.config import BatchLimits, RunConfig
+from typedloops.loops.run.settings.config import BatchLimits, RunConfig
 from typedloops.protocols.trainer import Stage
 
 

@@ -13,9 +13,9 @@ from typing_extensions import TypeVar
 
 from typedloops._core.escape import escaped_from
 from typedloops.errors import ConfigurationError, LoaderError
-from typedloops.loops.run.config import BatchLimit
-from typedloops.loops.run.durations import share_of
-from typedloops.loops.run.seeding import seed_workers_of
+from typedloops.loops.run.computing.seeding import seed_workers_of
+from typedloops.loops.run.settings.config import BatchLimit
+from typedloops.loops.run.settings.durations import share_of
 from typedloops.protocols.data import Loaders
 
 B = TypeVar("B")

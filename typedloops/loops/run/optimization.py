@@ -13,9 +13,9 @@ from torch.utils.hooks import RemovableHandle
 from typedloops._core import CallCounter, Progress, ReadyCompleted
 from typedloops._core.calls import AnyCallable
 from typedloops.errors import OptimizerError
+from typedloops.loops.run.computing.scaling import LossScaler
 from typedloops.loops.run.metrics import Scalar
 from typedloops.loops.run.position import OptimizerPosition
-from typedloops.loops.run.scaling import LossScaler
 from typedloops.loops.run.scheduled_rate import ScheduledRate
 
 Metrics: TypeAlias = Callable[[], Mapping[str, float]]

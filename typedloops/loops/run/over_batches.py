@@ -13,9 +13,9 @@ from typing_extensions import ParamSpec, TypeVar
 from typedloops._core import BatchDriver, BatchProgress, BatchStatus, BatchTransfer, ReadyCompleted, StopFlag
 from typedloops._core.calls import AnyCallable
 from typedloops.errors import InternalError, add_note
-from typedloops.loops.run.config import BatchLimit
 from typedloops.loops.run.context import InRun, RunContext, running
 from typedloops.loops.run.loaders import check_end, check_ran, iterate, length_of, resolve_limit
+from typedloops.loops.run.settings.config import BatchLimit
 from typedloops.protocols.trainer import Stage
 
 P = ParamSpec("P")

@@ -9,15 +9,15 @@ from typing import ClassVar, Generic
 from typing_extensions import TypeVar
 
 from typedloops._core import DataLoaderProgress
-from typedloops.loops.run.config import BatchCounts, BatchLimits
+from typedloops.loops.run.computing.modes import evaluating
 from typedloops.loops.run.context import InRun, open_run
 from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.kind import LoadersKind
-from typedloops.loops.run.limits import counted_limits, each_limit, leaves_nothing
 from typedloops.loops.run.loaders import as_loaders, length_of, resolve_limit
 from typedloops.loops.run.metrics import MetricStore
-from typedloops.loops.run.modes import evaluating
 from typedloops.loops.run.position import LoaderPosition
+from typedloops.loops.run.settings.config import BatchCounts, BatchLimits
+from typedloops.loops.run.settings.limits import counted_limits, each_limit, leaves_nothing
 from typedloops.loops.run.sources import is_factory, made_several
 from typedloops.protocols.data import Loaders, LoadersSource
 from typedloops.protocols.trainer import Stage

@@ -9,8 +9,8 @@ from typing import cast
 from typedloops._core import Hook
 from typedloops._core.calls import AnyCallable
 from typedloops.loops.run.asked import LOADER_INDEX, OPTIMIZER_INDEX, given_index
-from typedloops.loops.run.config import BatchLimit
 from typedloops.loops.run.listeners import ARGUMENTS
+from typedloops.loops.run.settings.config import BatchLimit
 
 
 @dataclass(frozen=True)

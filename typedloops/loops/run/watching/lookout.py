@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from typedloops.errors import NonFiniteError
-from typedloops.loops.run.sighting import NOT_SEEN, Reader, Sighting
+from typedloops.loops.run.watching.sighting import NOT_SEEN, Reader, Sighting
 
 MODULES, LOSS, GRADIENTS = range(3)
 """What is told of first: where it comes from."""

@@ -10,16 +10,16 @@ from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
 from typedloops._core.escape import call
-from typedloops.loops.fit.accumulation import window_size
-from typedloops.loops.fit.make_step import StepMaker, StepSettings
-from typedloops.loops.fit.progress import OptimizationProgress
-from typedloops.loops.fit.several import Rota, SeveralSteps, Turn, check_step, check_turns
+from typedloops.loops.fit.optimization.accumulation import window_size
+from typedloops.loops.fit.optimization.make_step import StepMaker, StepSettings
+from typedloops.loops.fit.optimization.progress import OptimizationProgress
+from typedloops.loops.fit.optimization.several import Rota, SeveralSteps, Turn, check_step, check_turns
 from typedloops.loops.fit.step_loop import StepLoop, keeps_contract
 from typedloops.loops.run.asked import OPTIMIZER_INDEX
-from typedloops.loops.run.config import Weigh, check_clipping, check_schedule
-from typedloops.loops.run.durations import Count, Unit, counted
 from typedloops.loops.run.hidden import HIDDENS
 from typedloops.loops.run.position import OptimizerPosition
+from typedloops.loops.run.settings.config import Weigh, check_clipping, check_schedule
+from typedloops.loops.run.settings.durations import Count, Unit, counted
 from typedloops.protocols.module import StepOutput, TrainingModule
 from typedloops.protocols.trainer import ClipAlgorithm
 

@@ -15,8 +15,8 @@ from typing_extensions import TypeVar
 
 from typedloops._core.escape import name_of
 from typedloops.errors import OptimizerError
-from typedloops.loops.fit.progress import OptimizationProgress
-from typedloops.loops.fit.toggling import sharing, toggled
+from typedloops.loops.fit.optimization.progress import OptimizationProgress
+from typedloops.loops.fit.optimization.toggling import sharing, toggled
 from typedloops.loops.run.asked import OPTIMIZER_INDEX, asks_for
 from typedloops.loops.run.metrics import Scalar, training_scalars
 from typedloops.protocols.module import StepOutput, TrainingModule

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from typedloops._core.shapes import is_list_or_tuple
 from typedloops.errors import ConfigurationError
-from typedloops.loops.run.config import BatchCounts, BatchLimit, BatchLimits, check_limits
-from typedloops.loops.run.durations import Unit, counted
+from typedloops.loops.run.settings.config import BatchCounts, BatchLimit, BatchLimits, check_limits
+from typedloops.loops.run.settings.durations import Unit, counted
 
 
 def counted_limits(where: str, limits: BatchCounts) -> BatchLimits:

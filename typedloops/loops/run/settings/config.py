@@ -11,11 +11,11 @@ from torch import Tensor
 from typedloops._core.counting import LARGEST_COUNT
 from typedloops._core.shapes import is_list_or_tuple
 from typedloops.errors import ConfigurationError
-from typedloops.loops.run.cadence import Cadence, Interval, cadence_of
-from typedloops.loops.run.devices import check_accelerator
-from typedloops.loops.run.durations import Duration, Time, seconds_of
-from typedloops.loops.run.precision import Precision, number_type
-from typedloops.loops.run.torch_settings import MatmulPrecision, check_torch_settings
+from typedloops.loops.run.computing.devices import check_accelerator
+from typedloops.loops.run.computing.precision import Precision, number_type
+from typedloops.loops.run.computing.torch_settings import MatmulPrecision, check_torch_settings
+from typedloops.loops.run.settings.cadence import Cadence, Interval, cadence_of
+from typedloops.loops.run.settings.durations import Duration, Time, seconds_of
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.trainer import ClipAlgorithm, NonFinite
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from torch import Tensor
 from torch.optim import Optimizer
 
-from typedloops.loops.fit.toggling import toggled
+from typedloops.loops.fit.optimization.toggling import toggled
 from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.position import OptimizerPosition

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from typedloops._core.escape import name_of
 from typedloops.errors import ConfigurationError
-from typedloops.loops.fit.manual_module import ManualModule
-from typedloops.loops.fit.optimizer_loop import OptimizerLoop
-from typedloops.loops.run.config import RunConfig
+from typedloops.loops.fit.optimization.manual_module import ManualModule
+from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoop
+from typedloops.loops.run.computing.precision import number_type
 from typedloops.loops.run.context import RunContext
-from typedloops.loops.run.precision import number_type
+from typedloops.loops.run.settings.config import RunConfig
 from typedloops.loops.run.unwrapped import unwrapped
 
 OWN_WAYS = ("optimizer_step", "optimizer_zero_grad", "configure_gradient_clipping", "lr_scheduler_step")

@@ -14,9 +14,9 @@ from torch.utils.hooks import RemovableHandle
 from typing_extensions import TypeVar
 
 from typedloops._core.shapes import is_mapping
-from typedloops.loops.run.lookout import GRADIENTS, LOSS, MODULES, Lookout, Place
 from typedloops.loops.run.optimization import Optimization
-from typedloops.loops.run.sighting import largest, numbers_in
+from typedloops.loops.run.watching.lookout import GRADIENTS, LOSS, MODULES, Lookout, Place
+from typedloops.loops.run.watching.sighting import largest, numbers_in
 from typedloops.protocols.trainer import NonFinite
 
 B = TypeVar("B")

@@ -18,17 +18,17 @@ from typing_extensions import TypeVar
 from typedloops._core import Hook, OptimizerStep
 from typedloops._core.calls import AnyCallable
 from typedloops.errors import ConfigurationError, OptimizerError
-from typedloops.loops.fit.accumulation import GradientWindow
-from typedloops.loops.fit.clipping import clip_gradients
-from typedloops.loops.fit.closure_step import ClosureStep, OptimizerStepHook, StepHooks
-from typedloops.loops.fit.loss import LossFinder
-from typedloops.loops.fit.progress import OptimizerProgress
-from typedloops.loops.run.config import Weigh
+from typedloops.loops.fit.optimization.accumulation import GradientWindow
+from typedloops.loops.fit.optimization.clipping import clip_gradients
+from typedloops.loops.fit.optimization.closure_step import ClosureStep, OptimizerStepHook, StepHooks
+from typedloops.loops.fit.optimization.loss import LossFinder
+from typedloops.loops.fit.optimization.progress import OptimizerProgress
+from typedloops.loops.run.computing.scaling import OptimizerScaler
 from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.hidden import SWITCH
 from typedloops.loops.run.listeners import ARGUMENTS_OF_MODULE
 from typedloops.loops.run.position import OptimizerPosition
-from typedloops.loops.run.scaling import OptimizerScaler
+from typedloops.loops.run.settings.config import Weigh
 from typedloops.protocols.module import StepOutput, TrainingModule
 from typedloops.protocols.trainer import ClipAlgorithm
 

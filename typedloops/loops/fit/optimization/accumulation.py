@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 
 from typedloops._core import BatchProgress
 from typedloops.errors import StepOutputError
-from typedloops.loops.run.config import Weigh
+from typedloops.loops.run.settings.config import Weigh
 
 if TYPE_CHECKING:
     from typedloops._core.optimizing import Loss

@@ -14,9 +14,9 @@ from typing_extensions import TypeVar
 from typedloops._core import Hook
 from typedloops._core.escape import name_of
 from typedloops.errors import OptimizerError, StepOutputError
-from typedloops.loops.fit.loss import LossFinder
-from typedloops.loops.fit.progress import OptimizerProgress
-from typedloops.loops.run.scaling import OptimizerScaler
+from typedloops.loops.fit.optimization.loss import LossFinder
+from typedloops.loops.fit.optimization.progress import OptimizerProgress
+from typedloops.loops.run.computing.scaling import OptimizerScaler
 
 if TYPE_CHECKING:
     from typedloops._core.optimizing import Window

@@ -12,17 +12,17 @@ from typing_extensions import TypeVar
 from typedloops._core.escape import call, name_of
 from typedloops._core.shapes import is_mapping
 from typedloops.errors import ConfigurationError, LoaderError, OptimizerError, add_note
-from typedloops.loops.fit.accumulation import divide_gradients
-from typedloops.loops.fit.make_step import StepMaker, StepSettings, needs_closure
-from typedloops.loops.fit.optimizer_loop import OptimizerLoop
-from typedloops.loops.fit.progress import OptimizerProgress
-from typedloops.loops.fit.splitting import count_items, split_along_items
+from typedloops.loops.fit.optimization.accumulation import divide_gradients
+from typedloops.loops.fit.optimization.make_step import StepMaker, StepSettings, needs_closure
+from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoop
+from typedloops.loops.fit.optimization.progress import OptimizerProgress
+from typedloops.loops.fit.optimization.splitting import count_items, split_along_items
+from typedloops.loops.run.computing.out_of_memory import halved, is_out_of_memory, release_memory
+from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.hidden import SWITCH, cut
 from typedloops.loops.run.metrics import is_scalar
-from typedloops.loops.run.out_of_memory import halved, is_out_of_memory, release_memory
 from typedloops.loops.run.position import OptimizerPosition
-from typedloops.loops.run.rng import RngStates
 from typedloops.protocols.module import StepOutput, TrainingModule
 from typedloops.protocols.trainer import ClipAlgorithm
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from typedloops.errors import ConfigurationError
-from typedloops.loops.run.durations import Duration, Unit, seconds_of, share_of, time_in
+from typedloops.loops.run.settings.durations import Duration, Unit, seconds_of, share_of, time_in
 
 Interval: TypeAlias = int | float | str | timedelta | Duration
 """Batches (an int, `"100ba"`), a share of the epoch (a float), epochs (`"2ep"`), or time (a `timedelta`,

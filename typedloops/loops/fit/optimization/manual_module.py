@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from typedloops.errors import MisuseError, StepOutputError
-from typedloops.loops.fit.clipping import clip_gradients
-from typedloops.loops.fit.loss import LossFinder
-from typedloops.loops.fit.manual_optimizer import ManualOptimizer, ManualRun
-from typedloops.loops.fit.toggling import toggled
-from typedloops.loops.run.config import check_clipping
+from typedloops.loops.fit.optimization.clipping import clip_gradients
+from typedloops.loops.fit.optimization.loss import LossFinder
+from typedloops.loops.fit.optimization.manual_optimizer import ManualOptimizer, ManualRun
+from typedloops.loops.fit.optimization.toggling import toggled
 from typedloops.loops.run.context import RunContext
+from typedloops.loops.run.settings.config import check_clipping
 from typedloops.protocols.module import Scheduler
 from typedloops.protocols.trainer import ClipAlgorithm
 

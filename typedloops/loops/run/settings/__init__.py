@@ -1,0 +1,1 @@
+"""What a run is told: limits, cadence, counts and times."""

@@ -1,0 +1,1 @@
+"""Numbers that are not finite: found on the device, told without waiting for it."""
