@@ -13,7 +13,7 @@ import typedloops
 from tests.modules import Batch, Classifier, batches
 from typedloops import FitLoop, ModuleHooks
 from typedloops.errors import ConfigurationError
-from typedloops.loops.run import devices
+from typedloops.loops.run.computing import devices
 from typedloops.loops.run.computing.devices import device_for, place, place_state
 from typedloops.loops.run.over_batches import transfer_of
 

@@ -15,7 +15,7 @@ import typedloops
 from tests.modules import Batch, Classifier, batches
 from typedloops import ModuleHooks, StepLoop
 from typedloops.errors import ConfigurationError, NonFiniteError
-from typedloops.loops.run import sighting
+from typedloops.loops.run.watching import sighting
 from typedloops.loops.run.watching.sighting import NOT_SEEN, Reader, Sighting
 
 # Settings are taken from tables here.
