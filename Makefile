@@ -9,6 +9,9 @@ BIN := $(VENV)/bin
 BUILT := $(VENV)/.installed
 SOURCES := pyproject.toml setup.py constraints.txt $(wildcard typedloops/_core/compiled/*.py[xd])
 
+# A file of tests stays on one core: what its tests share is made once.
+ON_EVERY_CORE := -n auto --dist loadfile
+
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -42,11 +45,11 @@ types: $(BUILT)
 	$(BIN)/basedpyright
 
 pytest: $(BUILT)
-	TYPEDLOOPS_REQUIRE_COMPILED=1 $(BIN)/python -m pytest
+	TYPEDLOOPS_REQUIRE_COMPILED=1 $(BIN)/python -m pytest $(ON_EVERY_CORE)
 
 # The same behaviour on the pure-Python core; what checks types or builds wheels does not depend on it.
 pure: $(BUILT)
-	TYPEDLOOPS_PURE=1 $(BIN)/python -m pytest -m "not slow"
+	TYPEDLOOPS_PURE=1 $(BIN)/python -m pytest $(ON_EVERY_CORE) -m "not slow"
 
 # What needs no torch, on every other Python that is here.
 pythons: $(BUILT)

@@ -96,3 +96,13 @@ def test_a_shard_has_a_batch_at_least(tmp_path: Path, size: Any) -> None:
 def test_nothing_to_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"there are no predictions of loader 2\. Is it the directory that"):
         read_shards(tmp_path, dataloader_idx=2)
+
+
+def test_of_a_part_of_a_tensor_the_part_is_written(tmp_path: Path) -> None:
+    whole = torch.arange(100_000.0).view(1000, 100)
+    with ShardWriter(tmp_path) as writer:
+        for index in range(3):
+            writer.write({"column": whole[:, index], "rows": [whole[index]]}, None, index, 0)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 3 * 4 * 1100 + 5000
+    first: Any = next(iter(read_shards(tmp_path)))
+    assert torch.equal(first["column"], whole[:, 0])

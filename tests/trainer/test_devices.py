@@ -227,6 +227,15 @@ def test_the_state_of_an_optimizer_goes_to_another_device_but_for_what_stays_on_
     }
 
 
+def test_a_state_in_other_numbers_stays_in_them() -> None:
+    """As the 32-bit weights that some optimizers keep of a module in 16."""
+    parameter = nn.Parameter(torch.ones(2, dtype=torch.bfloat16))
+    optimizer = SGD([parameter])
+    optimizer.state[parameter] = {"master": torch.ones(2), "kept": torch.ones(2, dtype=torch.uint8)}
+    place_state([optimizer])
+    assert [value.dtype for value in optimizer.state[parameter].values()] == [torch.float32, torch.uint8]
+
+
 def test_a_state_that_is_there_already_is_not_copied() -> None:
     model = Classifier()
     optimizer = AdamW(model.parameters())

@@ -66,7 +66,7 @@ class ShardWriter:
             self._flush()
         if not self._pending:
             self._place = (dataloader_idx, batch_idx)
-        self._pending.append(prediction)
+        self._pending.append(without_surroundings(prediction))
 
     def _flush(self) -> None:
         if not self._pending:
@@ -103,6 +103,18 @@ def _predictions_in(paths: list[Path]) -> Iterator[object]:
     for path in paths:
         shard: list[object] = torch.load(path, map_location="cpu", weights_only=True)
         yield from shard
+
+
+def without_surroundings(prediction: object) -> object:
+    """A prediction whose tensors are no parts of larger ones, which would be kept and written with them."""
+    if isinstance(prediction, Tensor):
+        own = prediction.untyped_storage().nbytes() == prediction.nbytes
+        return prediction if own else prediction.clone()
+    if is_mapping(prediction):
+        return {key: without_surroundings(value) for key, value in prediction.items()}
+    if is_list_or_tuple(prediction):
+        return type(prediction)(map(without_surroundings, prediction))
+    return prediction
 
 
 def check_plain(prediction: object) -> None:

@@ -325,3 +325,51 @@ def test_a_plateau_scheduler_needs_its_metric() -> None:
     with pytest.raises(OptimizerError) as told:
         ModuleHooks[Batch]().lr_scheduler_step(plateau, None)
     assert str(told.value) == ("lr_scheduler_step: a ReduceLROnPlateau is stepped by a metric. Pass the metric on.")
+
+
+class Again(Classifier):
+    """Calls its closure more than once for each step, or not at all for every other."""
+
+    def __init__(self, calls: int = 2) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Optimizer, optimizer_closure: Callable[[], Tensor]
+    ) -> None:
+        for _ in range(self.calls - 1):
+            optimizer_closure()
+        optimizer.step(optimizer_closure) if self.calls > 1 or batch_idx % 2 else optimizer_closure()  # type: ignore[arg-type]
+
+
+def test_gradients_of_a_window_cannot_be_looked_at_twice() -> None:
+    with pytest.raises(OptimizerError) as refused:
+        Trainer(max_epochs=1, accumulate_grad_batches=2).fit(Again(), batches(2))
+    assert str(refused.value) == (
+        "SGD.step: it calls its closure several times, and the gradients of the earlier batches of its window are "
+        "gone. Call it once for each step, or let there be one batch to a step."
+    )
+
+
+def test_a_step_that_was_left_out_is_no_step() -> None:
+    trainer = Trainer(max_epochs=1)
+    result = trainer.fit(Again(calls=1), batches(4))
+    progress = trainer.fit_loop.epoch_loop.batch_loop.optimizer_loop.optim_progress
+    assert result.optimizer_steps == progress.optimizer_steps == 2
+
+
+def test_a_window_in_a_later_epoch_is_refused_at_once() -> None:
+    class Quasi(Classifier):
+        def configure_optimizers(self) -> Optimizer:
+            return LBFGS(self.parameters())
+
+    trained: list[int] = []
+
+    class Counting(Callback[Classifier]):
+        def on_train_batch_start(self, trainer: TrainerView, module: Classifier, batch: object, batch_idx: int) -> None:
+            trained.append(batch_idx)
+
+    trainer = Trainer(max_epochs=5, accumulate_grad_batches={3: 2}, callbacks=[Counting()])
+    with pytest.raises(OptimizerError, match="LBFGS computes the gradients several times for each step"):
+        trainer.fit(Quasi(), batches(2))
+    assert trained == []

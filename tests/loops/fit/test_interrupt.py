@@ -379,3 +379,16 @@ def test_a_fit_that_fails_logs_no_end(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(Ended):
         run()
     assert caplog.records == []
+
+
+def test_other_schedulers_step_where_a_plateau_cannot() -> None:
+    class Both(Pressing):
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+            self.schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+            return [optimizer], [{"scheduler": plateau, "monitor": "val_loss"}, self.schedule]
+
+    model = Both("training", 1)
+    assert Trainer(max_epochs=3).fit(model, batches(2), batches(1)).stop_reason is StopReason.INTERRUPTED
+    assert model.schedule.last_epoch == 1

@@ -319,6 +319,25 @@ def test_the_parts_are_the_batch(items: int, size: int) -> None:
     assert all((part["kind"], part["none"], float(part["scale"])) == ("text", None, 2.0) for part in parts)
 
 
+def test_items_are_halved_whatever_the_loss_is_a_mean_of() -> None:
+    loop: MicroBatchOptimization[Any, Any] = MicroBatchOptimization(count=lambda batch: 1000.0 * len(batch[0]))
+    with pytest.warns(UserWarning, match="memory ran out with 7 at a time; from now on it is done with 3"):
+        fitted(Model(most=3), data(), loop)
+    assert loop.micro_batch_size == 3
+
+
+def test_a_mean_in_16_bits_is_not_too_large() -> None:
+    class Constant(Classifier):
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            twenty: Tensor = (self.net(batch[0]) * 0 + 20).mean()
+            return twenty
+
+    items = [(torch.ones(8192, 4), torch.zeros(8192))]
+    result = fitted(Constant(), items, MicroBatchOptimization(4096), precision="16-true")
+    assert result.metrics["train_loss"] == 20.0
+    assert result.last_output.dtype == torch.float16
+
+
 def test_it_can_be_copied_and_replaced() -> None:
     loop: MicroBatchOptimization[Any, Any] = MicroBatchOptimization(5, gradient_clip_val=2.0)
     assert copy.deepcopy(loop).micro_batch_size == 5
@@ -332,6 +351,10 @@ def test_it_can_be_copied_and_replaced() -> None:
 
 def split_into_nothing(batch: Batch, size: int) -> list[Batch]:
     return []
+
+
+class Manual(Model):
+    automatic_optimization = False
 
 
 class Truncated(Model):
@@ -350,6 +373,23 @@ BAD: dict[str, tuple[Callable[[], object], type[MisuseError], str]] = {
         (
             "accumulate_grad_batches: MicroBatchOptimization splits each batch and steps once for it. "
             "Leave accumulate_grad_batches out."
+        ),
+    ),
+    "windows in a later epoch": (
+        lambda: fitted(Model(), data(), MicroBatchOptimization(2), accumulate_grad_batches={1: 2}),
+        ConfigurationError,
+        (
+            "accumulate_grad_batches: MicroBatchOptimization splits each batch and steps once for it. "
+            "Leave accumulate_grad_batches out."
+        ),
+    ),
+    "a module that optimizes by itself": (
+        lambda: fitted(Manual(), data(), MicroBatchOptimization(2)),
+        ConfigurationError,
+        (
+            "MicroBatchOptimization: it is for automatic optimization, and the module has "
+            "`automatic_optimization = False`. Split the batch in training_step (typedloops.shrinking finds the size), "
+            "and leave it out."
         ),
     ),
     "pieces along time": (

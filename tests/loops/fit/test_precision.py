@@ -476,3 +476,68 @@ def test_an_error_in_a_step_leaves_torch_as_it_was(precision: str) -> None:
         trainer_of(precision=precision).fit(Failing(), batches(1))
     assert torch.get_default_dtype() is torch.float32
     assert not torch.is_autocast_enabled("cpu")
+
+
+class Elsewhere(nn.Module):
+    """Its first loss does not reach what is optimized."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.optimized, self.other = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return (self.other if batch_idx == 0 else self.optimized).sum()
+
+    def configure_optimizers(self) -> Optimizer:
+        return SGD([self.optimized], lr=1.0)
+
+
+def test_a_step_without_gradients_leaves_the_next_ones_to_be_unscaled() -> None:
+    model = Elsewhere()
+    result = trainer_of(precision="16-mixed", max_epochs=1).fit(model, batches(3))
+    assert float(model.optimized.detach()) == -2.0
+    assert (result.optimizer_steps, result.skipped_steps) == (3, 0)
+
+
+class ByHand(typedloops.ManualModule, nn.Module):
+    """Steps, and looks at once at what the step came to."""
+
+    scaled = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(1, 1, bias=False)
+        self.seen: list[float] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        optimizer, ones = self.optimizer(), torch.ones(1, 1)
+        optimizer.zero_grad()
+        loss = self.net(ones).sum()
+        if self.scaled:
+            self.manual_backward(loss)
+        else:
+            loss.backward()
+        optimizer.step()
+        self.seen.append(float(self.net(ones).detach()) - float(self.net.weight.detach()))
+
+    def configure_optimizers(self) -> Optimizer:
+        return SGD(self.parameters(), lr=0.5)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "32-true"])
+def test_a_module_that_steps_by_itself_sees_its_new_weights_at_once(precision: str) -> None:
+    model = ByHand()
+    nn.init.ones_(model.net.weight)
+    trainer_of(precision=precision, max_epochs=1).fit(model, batches(3))
+    assert model.seen == [0.0, 0.0, 0.0]
+
+
+def test_gradients_of_a_loss_that_was_not_scaled() -> None:
+    model = ByHand()
+    model.scaled = False
+    with pytest.raises(OptimizerError) as refused:
+        trainer_of(precision="16-mixed").fit(model, batches(1))
+    assert str(refused.value) == (
+        "SGD.step: '16-mixed' scales losses, and its gradients are of one that was not. "
+        "Differentiate with `self.manual_backward(loss)`."
+    )

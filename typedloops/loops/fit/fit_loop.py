@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import ClassVar, Generic, cast
 
@@ -12,7 +11,7 @@ from typing_extensions import TypeVar
 
 from typedloops._core import Processed, Progress, ReadyCompleted
 from typedloops._core.escape import name_of
-from typedloops.errors import ConfigurationError, OptimizerError
+from typedloops.errors import ConfigurationError
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.slot import Slot
@@ -197,7 +196,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         module = cast("ConfiguresOptimizers", model)
         automatic = bool(getattr(model, "automatic_optimization", True))
         configured = configure(module, automatic=automatic)
-        place_state(configured.optimizers)
+        place_state(configured.optimizers, context.number_type.converts_to)
         if automatic and not configured.optimizers:
             warnings.warn(
                 f"{name_of(module.configure_optimizers)} returned None: this fit calls the training step and optimizes "
@@ -220,6 +219,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             scaler=LossScaler(context.device, self.skipped_progress) if context.number_type.scales else None,
             skipped=self.skipped_progress,
             frequencies=configured.frequencies,
+            forgets_casts=context.number_type.mixed and not automatic,
             steps_of_each=self.step_progress_of_each.of(len(configured.optimizers)),
         )
         if self._resumed is not None:
@@ -252,8 +252,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         context = self.context
         context.hook("on_train_epoch_end")()
         # Where Ctrl-C left out a validation, a metric that a scheduler waits for may not be there.
-        with suppress(OptimizerError) if context.stop.interrupted else nullcontext():
-            context.optimization.step_epoch_rates(context.current_metrics)
+        context.optimization.step_epoch_rates(context.current_metrics, lenient=context.stop.interrupted)
         self._publish()
         self.epoch_progress.increment_completed()
         context.stop.apply()
@@ -298,8 +297,9 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             lent(unwrapped(model), context),
         ):
             where = self.path or type(self).__name__
-            last, self._continuation = self._continuation, None
-            self._resumed = check_continuation(where, last, model, restarting=self.restarting) if resume else None
+            if resume:
+                self._resumed = check_continuation(where, self._continuation, model, restarting=self.restarting)
+            self._continuation = None
             limits = self.limits
             context.fitting = True
             context.stop.begin(lambda: limits.may_stop(self.position), seconds_of(self.config.max_time))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
@@ -58,6 +60,7 @@ class Optimization:
     frequencies: Sequence[int] = ()
     steps_of_each: Sequence[Progress[ReadyCompleted]] = ()
     scalars: dict[int, dict[str, Scalar]] = field(default_factory=dict[int, dict[str, Scalar]])
+    forgets_casts: bool = False
     _handles: list[RemovableHandle] = field(default_factory=list[RemovableHandle])
 
     def __post_init__(self) -> None:
@@ -70,6 +73,8 @@ class Optimization:
     def start_counting(self) -> None:
         """Count every step of every optimizer, whoever calls it."""
         for index, optimizer in enumerate(self.optimizers):
+            if self.forgets_casts:
+                self._handles.append(optimizer.register_step_post_hook(_forget_casts))
             for counter in (self.steps, *self.steps_of_each[index : index + 1]):
                 self._handles += (
                     optimizer.register_step_pre_hook(CallCounter(counter, completed=False)),
@@ -119,10 +124,16 @@ class Optimization:
         """How many steps each optimizer has taken."""
         return tuple(self.steps_of(optimizer).total.completed for optimizer in self.optimizers)
 
-    def step_epoch_rates(self, metrics: Metrics) -> None:
-        """Step the schedulers with the interval `epoch`."""
+    def step_epoch_rates(self, metrics: Metrics, *, lenient: bool = False) -> None:
+        """Step the schedulers with the interval `epoch`.
+
+        Args:
+            metrics: What there is to be monitored.
+            lenient: Whether one that waits for a metric which is not there is left out.
+        """
         for rate in self._rates_of("epoch"):
-            rate.step(metrics)
+            with suppress(OptimizerError) if lenient else nullcontext():
+                rate.step(metrics)
 
     def step_plateau_rates(self, metrics: Metrics) -> None:
         """Step the plateau schedulers with the interval `step` whose optimizer has stepped since the last time."""
@@ -174,3 +185,8 @@ class Optimization:
 
     def _rates_of(self, interval: str) -> list[ScheduledRate]:
         return [rate for rate in self.rates if self.automatic and rate.interval == interval]
+
+
+def _forget_casts(*_: object) -> None:
+    """Within `torch.autocast`, weights that were cast before a step are stale after it."""
+    torch.clear_autocast_cache()

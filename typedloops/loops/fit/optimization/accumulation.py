@@ -32,6 +32,11 @@ def window_size(schedule: int | Mapping[int, int], epoch: int) -> int:
     return next((schedule[start] for start in sorted(schedule, reverse=True) if start <= epoch), 1)
 
 
+def largest_window(schedule: int | Mapping[int, int]) -> int:
+    """How many batches a window has at most, in any epoch."""
+    return schedule if isinstance(schedule, int) else max(schedule.values(), default=1)
+
+
 class GradientWindow(Generic[B]):
     """The mean of a number of batches' gradients, whatever number there turns out to be.
 

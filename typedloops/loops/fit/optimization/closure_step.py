@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
-from typedloops._core import Hook
+from typedloops._core import Hook, ReadyCompleted
 from typedloops._core.escape import name_of
 from typedloops.errors import OptimizerError, StepOutputError
 from typedloops.loops.fit.optimization.loss import LossFinder
@@ -65,6 +65,7 @@ class ClosureStep(Generic[B, O]):
         training_step: The module's own step.
         optimizer: What takes the step.
         progress: Counts zero_grads and steps.
+        steps: Counts the steps of the optimizer, whoever takes them.
         losses: Finds the loss in an output.
         hooks: Who is called on the way.
         epoch: The epoch under way.
@@ -81,6 +82,7 @@ class ClosureStep(Generic[B, O]):
         training_step: Callable[[B, int], O],
         optimizer: Optimizer,
         progress: OptimizerProgress,
+        steps: ReadyCompleted,
         losses: LossFinder,
         hooks: StepHooks,
         *,
@@ -94,6 +96,7 @@ class ClosureStep(Generic[B, O]):
         self.__wrapped__ = training_step
         self._optimizer = optimizer
         self._progress = progress
+        self._steps = steps
         self._losses = losses
         self._hooks = hooks
         self._epoch = epoch
@@ -129,15 +132,17 @@ class ClosureStep(Generic[B, O]):
             )
 
     def _take_step(self, batch_idx: int, closure: Closure) -> None:
-        self._ready = False
+        self._ready, before = False, self._steps.completed
         if self._own_step is None:
             # torch declares the closure of `step` as one that returns a float; its optimizers take a loss.
             self._optimizer.step(cast("Callable[[], float]", closure))
         else:
             self._own_step(self._epoch, batch_idx, self._optimizer, closure)
-        self._progress.step.increment_completed()
+        if self._steps.completed > before:  # a module's own `optimizer_step` may leave the step out
+            self._progress.step.increment_completed()
 
     def _gradients(self, batch: B, batch_idx: int, *, last: bool) -> Tensor:
+        self._check_window(last=last)
         output = self.__wrapped__(batch, batch_idx)
         self._outputs.append(output)
         if output is None:
@@ -159,6 +164,19 @@ class ClosureStep(Generic[B, O]):
             raise BatchSkipped
         self._finish()
         return self._last_loss
+
+    def _check_window(self, *, last: bool) -> None:
+        """Refuse a second look at gradients that were added up from several batches, of which one is at hand.
+
+        Raises:
+            OptimizerError: The closure is called again within one step.
+        """
+        if last and self._ready and self._window is not None:
+            raise OptimizerError(
+                f"{type(self._optimizer).__name__}.step",
+                "it calls its closure several times, and the gradients of the earlier batches of its window are gone",
+                "Call it once for each step, or let there be one batch to a step.",
+            )
 
     def _check_unfinished(self, *, last: bool) -> None:
         """Refuse to leave a step in its middle: what the optimizer keeps of it would be neither old nor new.

@@ -47,12 +47,14 @@ class StepSettings:
 
     Args:
         window: How many batches there are to a step in this epoch.
+        accumulates: Whether there are several in any epoch.
         weigh: How much a batch counts among them, or None for all the same.
         clip_val: The largest size of gradients, or None.
         clip_algorithm: What is not to be larger.
     """
 
     window: int = 1
+    accumulates: bool = False
     weigh: Weigh | None = None
     clip_val: float | None = None
     clip_algorithm: ClipAlgorithm = "norm"
@@ -100,11 +102,12 @@ class StepMaker(Generic[B, O]):
         own_step = self._of_module("optimizer_step", position)
         hooks, scaler = self._hooks(position), self._scaler_of(optimizer)
         if own_step is not None or needs_closure(optimizer):
-            _check_closure(optimizer, window, scaler, own_step)
+            _check_closure(optimizer, self.settings.accumulates, scaler, own_step)
             return ClosureStep(
                 self.training_step(position),
                 optimizer,
                 progress,
+                self._context.optimization.steps_of(optimizer).total,
                 losses,
                 hooks,
                 epoch=self._context.epoch,
@@ -155,14 +158,14 @@ class StepMaker(Generic[B, O]):
     def window_of(self, optimizer: Optimizer) -> Window[B] | None:
         """The batches whose gradients are added up for each step of an optimizer, or None where it steps on each."""
         context, size = self._context, self.settings.window
-        if size == 1:
-            return None
-        if context.hidden is not None:
+        if context.hidden is not None and self.settings.accumulates:
             raise ConfigurationError(
                 "accumulate_grad_batches",
                 f"the optimizer steps after each piece of a batch, and {SWITCH} is set",
                 "Leave one of them out: larger batches have the same gradients as several.",
             )
+        if size == 1:
+            return None
         if context.batch_progress is None:
             raise ConfigurationError(
                 "OptimizerLoop.accumulate_grad_batches",
@@ -210,10 +213,10 @@ def needs_closure(optimizer: Optimizer) -> bool:
 
 
 def _check_closure(
-    optimizer: Optimizer, window: object, scaler: OptimizerScaler | None, own_step: OptimizerStepHook | None
+    optimizer: Optimizer, accumulates: bool, scaler: OptimizerScaler | None, own_step: OptimizerStepHook | None
 ) -> None:
     """Refuse what cannot be done with a loss that is looked at several times."""
-    if window is not None and own_step is None:
+    if accumulates and own_step is None:
         raise OptimizerError(
             "accumulate_grad_batches",
             f"{type(optimizer).__name__} computes the gradients several times for each step, of one batch",

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typedloops._core.escape import name_of
 from typedloops.errors import ConfigurationError
 from typedloops.loops.fit.optimization.manual_module import ManualModule
+from typedloops.loops.fit.optimization.micro_batches import MicroBatchOptimization
 from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoop
 from typedloops.loops.run.computing.precision import number_type
 from typedloops.loops.run.context import RunContext
@@ -35,6 +36,12 @@ def check_manual(context: RunContext, loops: Iterable[object]) -> None:
         for loop in loops:
             if isinstance(loop, OptimizerLoop) and vars(loop).get(name) is not None:
                 raise _useless(f"OptimizerLoop.{name}")
+    if any(isinstance(loop, MicroBatchOptimization) for loop in loops):
+        raise ConfigurationError(
+            "MicroBatchOptimization",
+            "it is for automatic optimization, and the module has `automatic_optimization = False`",
+            "Split the batch in training_step (typedloops.shrinking finds the size), and leave it out.",
+        )
     if number_type(context.config.precision).scales and not isinstance(unwrapped(context.module), ManualModule):
         raise ConfigurationError(
             "precision",

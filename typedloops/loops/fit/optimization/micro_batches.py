@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, cast
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
@@ -21,7 +22,7 @@ from typedloops.loops.run.computing.out_of_memory import halved, is_out_of_memor
 from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.hidden import SWITCH, cut
-from typedloops.loops.run.metrics import is_scalar
+from typedloops.loops.run.metrics import batch_size_of, is_scalar
 from typedloops.loops.run.position import OptimizerPosition
 from typedloops.protocols.module import StepOutput, TrainingModule
 from typedloops.protocols.trainer import ClipAlgorithm
@@ -128,7 +129,7 @@ class _MicroStepMaker(StepMaker[B, O], Generic[B, O]):
         super().__init__(model, context, settings)
         self._loop = loop
         self._window: _MicroWindow[B]
-        for name, unwanted in (("accumulate_grad_batches", settings.window > 1), (SWITCH, context.hidden is not None)):
+        for name, unwanted in (("accumulate_grad_batches", settings.accumulates), (SWITCH, context.hidden is not None)):
             if unwanted:
                 raise ConfigurationError(
                     name, f"{type(loop).__name__} splits each batch and steps once for it", f"Leave {name} out."
@@ -201,7 +202,7 @@ class _MicroSteps(Generic[B, O]):
             try:
                 return self._take(parts, batch_idx)
             except Exception as error:
-                self._shrink(error)
+                self._shrink(batch_size_of(batch) or sum(items for _, items in parts), error)
             # Outside of `except`: until there the error keeps everything alive that was on the way to it.
             del parts
             for group in self._window.optimizer.param_groups:
@@ -219,13 +220,13 @@ class _MicroSteps(Generic[B, O]):
             mean.add(self.__wrapped__(part, batch_idx), items)
         return cast("O", mean.output)
 
-    def _shrink(self, error: Exception) -> None:
+    def _shrink(self, items: float, error: Exception) -> None:
         if self._window.closed and is_out_of_memory(error):
             add_note(error, "It ran out in the optimizer's step, which smaller micro-batches do not change.")
             raise error
         size = self._loop.micro_batch_size
-        largest = int(self._window.total) if size is None else min(size, int(self._window.total))
-        self._loop.micro_batch_size = halved(max(1, largest), error, self._loop.path or type(self._loop).__name__)
+        largest = max(1, int(items) if size is None else min(size, int(items)))
+        self._loop.micro_batch_size = halved(largest, error, self._loop.path or type(self._loop).__name__)
 
 
 class _Mean:
@@ -234,6 +235,7 @@ class _Mean:
     def __init__(self) -> None:
         self._last: object = None
         self._sums: dict[object, Tensor | float] = {}
+        self._dtypes: dict[object, torch.dtype] = {}
         self._items = 0.0
 
     def add(self, output: object, items: float) -> None:
@@ -242,14 +244,25 @@ class _Mean:
         self._last = cut(output)
         self._items += items
         for name, value in _scalars(self._last).items():
-            self._sums[name] = self._sums.get(name, 0.0) + value * items
+            if isinstance(value, Tensor):
+                self._dtypes[name] = value.dtype
+            self._sums[name] = self._sums.get(name, 0.0) + _wide(value) * items
 
     @property
     def output(self) -> object:
-        means = {name: value / self._items for name, value in self._sums.items()}
+        means = {name: self._as_given(name, value / self._items) for name, value in self._sums.items()}
         if not is_mapping(self._last):
             return means.get(WHOLE, self._last)
         return {name: means.get(name, value) for name, value in self._last.items()}
+
+    def _as_given(self, name: object, mean: Tensor | float) -> Tensor | float:
+        dtype = self._dtypes.get(name)
+        return mean.to(dtype) if isinstance(mean, Tensor) and dtype is not None and dtype.is_floating_point else mean
+
+
+def _wide(value: Tensor | float) -> Tensor | float:
+    """A number in at least 32 bits: in 16 a sum is soon too large."""
+    return value.to(torch.promote_types(value.dtype, torch.float32)) if isinstance(value, Tensor) else value
 
 
 WHOLE = object()

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
 from typedloops._core.escape import call
-from typedloops.loops.fit.optimization.accumulation import window_size
+from typedloops.loops.fit.optimization.accumulation import largest_window, window_size
 from typedloops.loops.fit.optimization.make_step import StepMaker, StepSettings
 from typedloops.loops.fit.optimization.progress import OptimizationProgress
 from typedloops.loops.fit.optimization.several import Rota, SeveralSteps, Turn, check_step, check_turns
@@ -156,6 +156,7 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
         )
         return StepSettings(
             window=window_size(schedule, self.context.epoch),
+            accumulates=largest_window(schedule) > 1,
             weigh=config.accumulation_weight if self.accumulation_weight is None else self.accumulation_weight,
             clip_val=config.gradient_clip_val if self.gradient_clip_val is None else self.gradient_clip_val,
             clip_algorithm=self.gradient_clip_algorithm or config.gradient_clip_algorithm,

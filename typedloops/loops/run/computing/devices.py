@@ -68,21 +68,24 @@ def place(module: object, accelerator: str, device: torch.device) -> None:
         module.to(device)
 
 
-def place_state(optimizers: Iterable[Optimizer]) -> None:
-    """Move the state of optimizers that have been used before to where their parameters are by now."""
+def place_state(optimizers: Iterable[Optimizer], dtype: torch.dtype | None = None) -> None:
+    """Move the state of optimizers that have been used before to where their parameters are by now.
+
+    Args:
+        optimizers: Whose state.
+        dtype: What the numbers of the module were converted to, and those of its shapes with them; None leaves
+            them as they are.
+    """
     for optimizer in optimizers:
-        if any(_is_elsewhere(optimizer, parameter) for parameter in tuple(optimizer.state)):
-            optimizer.load_state_dict(optimizer.state_dict())  # torch knows what of it belongs where
+        for parameter, state in cast("dict[Tensor, dict[str, object]]", optimizer.state).items():
+            for name, value in state.items():
+                if isinstance(value, Tensor) and name != "step":
+                    state[name] = _placed(value, parameter, dtype)
 
 
-def _is_elsewhere(optimizer: Optimizer, parameter: Tensor) -> bool:
-    state = cast("dict[str, object]", optimizer.state[parameter])
-    return any(
-        isinstance(value, Tensor)
-        and name != "step"
-        and (value.device, value.dtype) != (parameter.device, parameter.dtype)
-        for name, value in state.items()
-    )
+def _placed(value: Tensor, parameter: Tensor, dtype: torch.dtype | None) -> Tensor:
+    converts = dtype is not None and value.is_floating_point() and value.shape == parameter.shape
+    return value.to(parameter.device, dtype if converts else value.dtype)
 
 
 def _named(name: str) -> torch.device:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from typedloops._core import Progress, ReadyCompleted
+from typedloops.errors import OptimizerError
 
 if TYPE_CHECKING:
     from typedloops._core.optimizing import Loss
@@ -32,6 +33,7 @@ class LossScaler:
         self._unscaled: set[int] = set()
         self._pending: set[int] = set()
         self._due = False
+        self._has_scaled = False
 
     def scale(self, loss: Tensor, optimizer: Optimizer | None = None) -> Tensor:
         """What to differentiate for `loss`.
@@ -44,13 +46,26 @@ class LossScaler:
             self._adapt()
         if optimizer is not None:
             self._pending.add(id(optimizer))
+        self._has_scaled = True
         return self.grad_scaler.scale(loss)
 
     def unscale(self, optimizer: Optimizer) -> None:
-        """Make gradients those of the loss itself; once, however often it is called for one step."""
-        if id(optimizer) not in self._unscaled:
-            self.grad_scaler.unscale_(optimizer)
-            self._unscaled.add(id(optimizer))
+        """Make gradients those of the loss itself; once, however often it is called for one step.
+
+        Raises:
+            OptimizerError: They are of no loss that was scaled.
+        """
+        # torch looks only at gradients that are there, and would then take this for the unscaling of the next ones.
+        if id(optimizer) in self._unscaled or not _has_gradients(optimizer):
+            return
+        if not self._has_scaled:
+            raise OptimizerError(
+                f"{type(optimizer).__name__}.step",
+                "'16-mixed' scales losses, and its gradients are of one that was not",
+                "Differentiate with `self.manual_backward(loss)`.",
+            )
+        self.grad_scaler.unscale_(optimizer)
+        self._unscaled.add(id(optimizer))
 
     def may_step(self, optimizer: Optimizer) -> bool:
         """Whether the gradients are finite; otherwise the step counts as skipped.  This waits for the device."""
@@ -82,6 +97,11 @@ class LossScaler:
             self._due = False
             self._unscaled.clear()
             self.grad_scaler.update()
+
+
+def _has_gradients(optimizer: Optimizer) -> bool:
+    groups = (cast("list[Tensor]", group["params"]) for group in optimizer.param_groups)
+    return any(parameter.grad is not None for parameters in groups for parameter in parameters)
 
 
 class OptimizerScaler:
