@@ -31,9 +31,10 @@ def press() -> None:
 
 @pytest.fixture(autouse=True)
 def handler_is_restored() -> Iterator[None]:
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # Python has its own handler only where the signal is not ignored, as it is in the background of some shells.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
 
 
 class Recorder(Callback[Classifier]):
