@@ -147,6 +147,16 @@ def test_weighted_by_items_a_window_has_the_gradient_of_the_whole(weight: str, s
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
+def test_a_window_of_weights_of_zero_changes_nothing() -> None:
+    model = Tokens()
+    before = model.net.weight.detach().clone()
+    items = [(x.double(), y) for x, y in batches(2)]
+    Trainer(max_epochs=1, accumulate_grad_batches=2, accumulation_weight=lambda batch: torch.tensor(0.0)).fit(
+        model, items
+    )
+    assert torch.equal(model.net.weight, before)
+
+
 def test_a_batch_that_is_skipped_does_not_count_in_its_window() -> None:
     class Skipping(Tokens):
         def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

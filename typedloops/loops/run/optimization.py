@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
@@ -129,10 +128,10 @@ class Optimization:
 
         Args:
             metrics: What there is to be monitored.
-            lenient: Whether one that waits for a metric which is not there is left out.
+            lenient: Whether those that wait for a metric are left out: it may be that of an earlier epoch.
         """
         for rate in self._rates_of("epoch"):
-            with suppress(OptimizerError) if lenient else nullcontext():
+            if not (lenient and rate.waits_for_metrics):
                 rate.step(metrics)
 
     def step_plateau_rates(self, metrics: Metrics) -> None:

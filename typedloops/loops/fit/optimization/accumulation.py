@@ -99,7 +99,7 @@ class GradientWindow(Generic[B]):
         if added == 0:
             return False
         if self._weigh is not None:
-            divide_gradients(self._optimizer, self._weight)
+            divide_gradients(self._optimizer, _but_one_for_zero(self._weight))
         elif added != self._divisor:
             divide_gradients(self._optimizer, added / self._divisor)
         return True
@@ -120,6 +120,11 @@ class GradientWindow(Generic[B]):
         raise StepOutputError(
             "accumulation_weight", f"it gave {weight!r} for a batch", "Return a number above 0 or a tensor with one."
         )
+
+
+def _but_one_for_zero(weight: Tensor | float) -> Tensor | float:
+    """Weights that are all 0 leave gradients of 0; found on the device, which is not waited for."""
+    return weight.where(weight != 0, 1) if isinstance(weight, Tensor) else weight
 
 
 def divide_gradients(optimizer: Optimizer, by: Tensor | float) -> None:
