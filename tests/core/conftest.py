@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 import pytest
 
@@ -20,6 +21,10 @@ def load(name: str) -> Core:
         if os.environ.get("TYPEDLOOPS_REQUIRE_COMPILED") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+# Batches to move are made of tensors; the rest of the core is tested without torch as well.
+collect_ignore = [] if find_spec("torch") else ["test_transfer.py"]
 
 
 @pytest.fixture(scope="session", params=["compiled", "reference"])
