@@ -24,6 +24,7 @@ class Optimizing:
         closures: How often its optimizer calls a closure in each step; 0 is none.
         frequencies: How many windows a turn of each optimizer has; none is turns on every batch.
         rates: The interval of each scheduler, and the index of its optimizer.
+        pieces: In how many pieces a batch is taken, each with a step of its own.
     """
 
     optimizers: int = 1
@@ -32,6 +33,7 @@ class Optimizing:
     closures: int = 0
     frequencies: tuple[int, ...] = ()
     rates: tuple[tuple[str, int], ...] = (("step", 0), ("epoch", 0))
+    pieces: int = 1
 
     @property
     def in_closures(self) -> bool:
@@ -49,6 +51,7 @@ OPTIMIZING: dict[str, Optimizing] = {
     "own": Optimizing(own_step=True, closures=1),
     "lbfgs": Optimizing(closures=2),
     "manual": Optimizing(automatic=False),
+    "pieces": Optimizing(pieces=2),
     "two": Optimizing(optimizers=2, rates=(("step", 0), ("step", 1), ("epoch", 1))),
     "turns": Optimizing(optimizers=2, frequencies=(2, 1), rates=(("step", 0), ("step", 1))),
 }
@@ -62,8 +65,7 @@ STEPS: list[tuple[str, str]] = [
     *[("own", window) for window in ("1", "3")],
     ("plateau", "2"),
     ("none", "1"),
-    ("lbfgs", "1"),  # with one and that by hand no other is allowed
-    ("manual", "1"),
+    *[(optimizing, "1") for optimizing in ("lbfgs", "manual", "pieces")],  # for these another is refused
 ]
 """How a module optimizes, and on how many batches at a time."""
 
@@ -141,6 +143,9 @@ class Way(NamedTuple):
 
 WAYS = [Way(fused, heard, sized) for fused in (True, False) for heard in (True, False) for sized in (True, False)]
 
+ALONE = ("limit_train_batches", "limit_val_batches", "max_epochs", "max_steps")
+"""The limits that loops have of their own, for a fit without a trainer."""
+
 AXES: list[Sequence[object]] = [STEPS, list(LIMITS), list(CADENCES), list(FAULTS), WAYS]
 
 
@@ -192,6 +197,14 @@ class Cell(NamedTuple):
         if self.limit == "no_batches" and fault is not None:
             return False
         return self.validates or fault is None or not fault.in_validation
+
+    @property
+    def makes_sense_alone(self) -> bool:
+        """Whether there is such a fit without a trainer, which has no callbacks and cannot be asked for a stop."""
+        fault = self.fault
+        loops_know = self.cadence in ("never", "each_epoch") and set(self.limits) <= set(ALONE)
+        of_trainers = fault is not None and (fault.does == "asks for a stop" or fault.where.startswith("C."))
+        return self.makes_sense and loops_know and not of_trainers
 
 
 class Plan:

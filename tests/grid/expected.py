@@ -130,6 +130,7 @@ class Expected:
         self.pending: set[int] = set()
         self.idle_epochs = 0
         self.newest: dict[int, float] = {}
+        self.hidden: int | None = None
         try:
             self.fit()
         except Broken as broken:
@@ -269,7 +270,7 @@ class Expected:
 
     def one_batch(self, batch: int, is_last: bool) -> float | None:
         steps_before = [steps.total["completed"] for steps in self.steps_of]
-        output = self.optimize(batch, is_last)
+        output = self.in_pieces(batch, is_last)
         self.batches.count("processed")
         if output is not None and self.how.monitors:
             self.outcome.metrics["train_loss"] = output
@@ -305,6 +306,16 @@ class Expected:
 
     # Optimization.
 
+    def in_pieces(self, batch: int, is_last: bool) -> float | None:
+        """Of a batch in pieces, each is told what the newest one before it with a loss remembers."""
+        self.hidden = None
+        output: float | None = None
+        for _ in range(self.how.pieces):
+            output = self.optimize(batch, is_last)
+            if output is not None:
+                self.hidden = 0 if self.hidden is None else self.hidden + 1
+        return output
+
     def optimize(self, batch: int, is_last: bool) -> float | None:
         if self.how.optimizers == 0:
             return self.training_step(0, batch)
@@ -324,8 +335,8 @@ class Expected:
         return [rota[batch // self.window_size() % len(rota)]]
 
     def training_step(self, index: int, batch: int) -> float | None:
-        several = self.how.optimizers > 1
-        if self.happen("training_step", str(index) if several else "") == "gives None":
+        detail = str(index) if self.how.optimizers > 1 else f"after {self.hidden}" if self.how.pieces > 1 else ""
+        if self.happen("training_step", detail) == "gives None":
             return None
         others = sum(self.weights) - self.weights[index]
         return self.weights[index] * gradient(index, batch) + others

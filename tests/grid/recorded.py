@@ -13,7 +13,7 @@ from torch.optim import LBFGS, SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 import typedloops
-from tests.grid.axes import LEARNING_RATE, TRAIN_BATCHES, VAL_BATCHES, Act, Cell, Plan
+from tests.grid.axes import LEARNING_RATE, TRAIN_BATCHES, VAL_BATCHES, Act, Cell, Optimizing, Plan
 from tests.grid.expected import COUNTED, Outcome
 from typedloops import (
     Callback,
@@ -60,6 +60,7 @@ class Recorder:
         self.plan = Plan(cell.fault)
         self.trace: list[tuple[object, ...]] = []
         self.trainer: Any = None
+        self.fit_loop: Any = None
         self.module: nn.Module
 
     def happen(self, event: str, detail: str = "") -> Act | None:
@@ -74,15 +75,20 @@ class Recorder:
         return act
 
     def clock(self) -> tuple[object, ...]:
-        loop = self.trainer.fit_loop.epoch_loop
+        loop = self.fit_loop.epoch_loop
         train, val = loop.batch_progress.current, loop.val_loop.epoch_loop.batch_progress.current
         return (
-            self.trainer.current_epoch,
-            self.trainer.global_step,
+            *self.place(),
             *(train.ready, train.started, train.processed, train.completed),
             *(val.ready, val.started, val.processed, val.completed),
             self.module.training,
         )
+
+    def place(self) -> tuple[int, int]:
+        """The epoch, and how many steps were taken, as the trainer or else the loop says."""
+        if self.trainer is not None:
+            return self.trainer.current_epoch, self.trainer.global_step
+        return max(0, self.fit_loop.epoch_progress.total.ready - 1), self.fit_loop.step_progress.total.completed
 
 
 class Model(nn.Module):
@@ -104,7 +110,7 @@ class Model(nn.Module):
         if self.recorder.happen("training_step", label) == "gives None":
             return None
         others = sum(weight for place, weight in enumerate(self.weights) if place != index)
-        loss = self.weights[index] * batch.sum() * (index + 1) + others
+        loss = self.weights[index] * batch.mean() * (index + 1) + others
         if not self.how.automatic:
             (optimizer,) = self.made
             optimizer.zero_grad()
@@ -114,7 +120,7 @@ class Model(nn.Module):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> dict[str, Tensor]:
         self.recorder.happen("validation_step")
-        return {"val_loss": self.weights[0] * batch.sum()}
+        return {"val_loss": self.weights[0] * batch.mean()}
 
     def configure_optimizers(self) -> Any:
         self.recorder.happen("M.configure_optimizers")
@@ -172,6 +178,17 @@ class TwoOptimizers(Model):
         return self.take(batch, optimizer_idx, str(optimizer_idx))
 
 
+class InPieces(Model):
+    """Remembers of each piece of a batch which it was."""
+
+    truncated_bptt_steps = 1
+
+    def training_step(self, batch: Tensor, batch_idx: int, hiddens: Tensor | None) -> Any:  # type: ignore[override]
+        loss = self.take(batch, 0, f"after {None if hiddens is None else hiddens.item()}")
+        piece = torch.tensor(0 if hiddens is None else int(hiddens) + 1)
+        return None if loss is None else {"loss": loss, "hiddens": piece}
+
+
 def own_step(model: Model, epoch: int, batch_idx: int, optimizer: Optimizer, optimizer_closure: Any) -> None:
     model.recorder.happen("M.optimizer_step")
     optimizer.step(optimizer_closure)
@@ -194,9 +211,10 @@ def hook(who: str, name: str) -> Callable[..., object]:
 
 
 @cache
-def model_type(several: bool, own: bool, hooks: tuple[str, ...]) -> type[Model]:
-    members = {name: hook("M", name) for name in hooks} | ({"optimizer_step": own_step} if own else {})
-    return type("Model", (TwoOptimizers if several else Model,), members)
+def model_type(how: Optimizing, hooks: tuple[str, ...]) -> type[Model]:
+    members = {name: hook("M", name) for name in hooks} | ({"optimizer_step": own_step} if how.own_step else {})
+    base = TwoOptimizers if how.optimizers > 1 else InPieces if how.pieces > 1 else Model
+    return type("Model", (base,), members)
 
 
 @cache
@@ -231,7 +249,7 @@ class Pass(Iterator[Tensor]):
         if act == "ends" or self.given == self.source.count:
             raise StopIteration
         self.given += 1
-        return torch.full((1,), float(self.given), dtype=torch.float64)
+        return torch.full((1, 2), float(self.given), dtype=torch.float64)
 
 
 class PlainFit(FitLoop):
@@ -290,12 +308,40 @@ class PlainEvaluation(EvaluationEpochLoop[Any]):
         super().on_advance_end()
 
 
-def fit_loop_of(cell: Cell) -> FitLoop:
-    """The default tree, or one of subclasses that change nothing, which goes through Python at every node."""
-    if cell.way.fused:
-        return FitLoop()
-    batch_loop = PlainBatch(PlainOptimizer(), PlainManual())
-    return PlainFit(epoch_loop=PlainEpoch(batch_loop, PlainValidation(epoch_loop=PlainEvaluation(VALIDATION))))
+DEFAULT: tuple[Any, ...] = (
+    FitLoop,
+    TrainingEpochLoop,
+    TrainingBatchLoop,
+    OptimizerLoop,
+    ManualOptimization,
+    ValidationLoop,
+    EvaluationEpochLoop,
+)
+PLAIN: tuple[Any, ...] = (
+    PlainFit,
+    PlainEpoch,
+    PlainBatch,
+    PlainOptimizer,
+    PlainManual,
+    PlainValidation,
+    PlainEvaluation,
+)
+
+
+def tree_of(cell: Cell, limits: Mapping[str, int | float], windows: int | Mapping[int, int] | None) -> FitLoop:
+    """A tree of the default loops, or of subclasses that change nothing, which goes through Python at every node.
+
+    Args:
+        cell: Which of them.
+        limits: Those that the loops have of their own.
+        windows: The windows likewise, or None.
+    """
+    fit, epoch, batch, optimizer, manual, validation, evaluation = DEFAULT if cell.way.fused else PLAIN
+    batch_loop = batch(optimizer(accumulate_grad_batches=windows), manual())
+    val_loop = validation(limits.get("limit_val_batches"), epoch_loop=evaluation(VALIDATION))
+    epoch_loop = epoch(batch_loop, val_loop, limit_batches=limits.get("limit_train_batches"))
+    tree: FitLoop = fit(limits.get("max_epochs"), limits.get("max_steps"), epoch_loop=epoch_loop)
+    return tree
 
 
 def hooks_of(cell: Cell, who: str) -> tuple[str, ...]:
@@ -306,15 +352,30 @@ def hooks_of(cell: Cell, who: str) -> tuple[str, ...]:
     return (place.removeprefix(f"{who}."),) if place.startswith(f"{who}.") else ()
 
 
-def run(cell: Cell) -> tuple[list[tuple[object, ...]], Outcome]:
-    """Fit, as a cell says: what happened, and how it ended."""
-    recorder, how = Recorder(cell), cell.optimizing
+def run(cell: Cell, *, alone: bool = False) -> tuple[list[tuple[object, ...]], Outcome]:
+    """Fit, as a cell says: what happened, and how it ended.
+
+    Args:
+        cell: What fit.
+        alone: Without a trainer, by a tree that has the settings itself.
+    """
+    recorder = Recorder(cell)
+    if alone:
+        windows = cell.windows if cell.optimizing.automatic else None  # which by hand may not even be said
+        fit_loop = recorder.fit_loop = tree_of(cell, cell.limits, windows)
+        return write_down(recorder, fit_loop.run)
     of_callback = hooks_of(cell, "C")
     callbacks = [callback_type(of_callback)()] if of_callback else []
     for callback in callbacks:
         callback.recorder = recorder
-    trainer = recorder.trainer = Trainer(fit_loop=fit_loop_of(cell), callbacks=callbacks, **cell.settings)
-    model = recorder.module = model_type(how.optimizers > 1, how.own_step, hooks_of(cell, "M"))(recorder)
+    fit_loop = recorder.fit_loop = FitLoop() if cell.way.fused else tree_of(cell, {}, None)
+    recorder.trainer = Trainer(fit_loop=fit_loop, callbacks=callbacks, **cell.settings)
+    return write_down(recorder, recorder.trainer.fit)
+
+
+def write_down(recorder: Recorder, fit: Callable[..., object]) -> tuple[list[tuple[object, ...]], Outcome]:
+    cell, how = recorder.cell, recorder.cell.optimizing
+    model = recorder.module = model_type(how, hooks_of(cell, "M"))(recorder)
     source = SizedSource if cell.way.sized else Source
     loaders = [source(recorder, "fetch", TRAIN_BATCHES)]
     if cell.validates:
@@ -323,12 +384,12 @@ def run(cell: Cell) -> tuple[list[tuple[object, ...]], Outcome]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            conclude(outcome, trainer.fit(model, *loaders))
+            conclude(outcome, fit(model, *loaders))
         except Exception as error:
             outcome.error = (type(error).__name__, str(error))
     told = [str(warning.message) for warning in caught]
     outcome.warnings = [message for message in told if not any(known in message for known in TOLD_ELSEWHERE)]
-    outcome.counts = counts(trainer.fit_loop, how.optimizers)
+    outcome.counts = counts(recorder.fit_loop, how.optimizers)
     outcome.weights = [weight.item() for weight in model.weights]
     return recorder.trace, outcome
 
@@ -336,7 +397,8 @@ def run(cell: Cell) -> tuple[list[tuple[object, ...]], Outcome]:
 def conclude(outcome: Outcome, result: Any) -> None:
     counted = (result.epochs, result.batches, result.optimizer_steps, result.steps_by_optimizer)
     outcome.result = (str(result.stop_reason), *counted)
-    outcome.last_output = None if result.last_output is None else result.last_output.item()
+    last = result.last_output["loss"] if isinstance(result.last_output, dict) else result.last_output
+    outcome.last_output = None if last is None else last.item()
     outcome.metrics = dict(result.metrics)
 
 

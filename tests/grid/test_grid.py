@@ -1,7 +1,7 @@
 """Everything with everything: what fits do in every setting, held against a plain simulation of what they should do.
 
 The axes are in `axes.py`, the simulation in `expected.py`, the real fits in `recorded.py`.  Every three
-settings are met in some cell.
+settings are met in some cell; without a trainer every two.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ def cell_of(values: tuple[object, ...]) -> Cell:
     return Cell(*values)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+def makes_sense_alone(values: tuple[object, ...]) -> bool:
+    return cell_of(values).makes_sense_alone
+
+
 CELLS = [cell_of(values) for values in cover(AXES, makes_sense)]
+ALONE = [cell_of(values) for values in cover(AXES, makes_sense_alone, strength=2)]
 
 
 def is_recorded(event: str, quiet: bool, fault: Fault | None) -> bool:
@@ -40,6 +45,16 @@ def test_cell(cell: Cell) -> None:
     trace, outcome = run(cell)
     should_be = [entry for entry in expected.trace if is_recorded(str(entry[0]), not cell.way.heard, cell.fault)]
     assert difference(trace, should_be) is None
+    compare(outcome, expected.outcome, cell)
+
+
+@pytest.mark.parametrize("cell", ALONE, ids=str)
+def test_alone(cell: Cell) -> None:
+    """Without a trainer: the loops have the settings themselves, and only the module has hooks."""
+    expected = Expected(cell)
+    trace, outcome = run(cell, alone=True)
+    should_be = [entry for entry in expected.trace if is_recorded(str(entry[0]), not cell.way.heard, cell.fault)]
+    assert difference(trace, [entry for entry in should_be if not str(entry[0]).startswith("C.")]) is None
     compare(outcome, expected.outcome, cell)
 
 
