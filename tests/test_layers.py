@@ -19,6 +19,7 @@ LAYER = {
     "protocols": 1,
     "_core": 2,
     "loops": 3,
+    "checkpoint": 4,
     "callbacks": 4,
     "data": 4,
     "trainer": 5,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 __all__ = [
+    "CheckpointError",
     "ConfigurationError",
     "EscapedStopIteration",
     "HookError",
@@ -57,6 +58,10 @@ class MisuseError(TypedLoopsError):
 
 class ConfigurationError(MisuseError, ValueError):
     """A setting of a loop, a tracker or a trainer that can never work."""
+
+
+class CheckpointError(MisuseError, ValueError):
+    """A checkpoint that cannot be written, or is not what was written."""
 
 
 class HookError(MisuseError, TypeError):

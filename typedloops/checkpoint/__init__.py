@@ -1,0 +1,4 @@
+"""Checkpoints: what is kept of a run, and how."""
+
+from typedloops.checkpoint.folder import FolderFormat as FolderFormat
+from typedloops.checkpoint.manifest import Manifest as Manifest
