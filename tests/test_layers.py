@@ -18,13 +18,13 @@ LAYER = {
     "errors": 0,
     "protocols": 1,
     "_core": 2,
-    "loops": 3,
-    "checkpoint": 4,
-    "callbacks": 4,
-    "data": 4,
-    "trainer": 5,
-    "testing": 6,
-    "demo": 6,
+    "checkpoint": 3,
+    "loops": 4,
+    "callbacks": 5,
+    "data": 5,
+    "trainer": 6,
+    "testing": 7,
+    "demo": 7,
 }
 """A room may import from rooms with a lower number only."""
 

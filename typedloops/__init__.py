@@ -5,10 +5,11 @@ The layers, lowest first; a layer imports only from those above it in this list:
 0. `errors`
 1. `protocols`: what every place that takes something asks of it
 2. `_core`: the compiled core, and its reference in plain Python
-3. `loops`: the loop contract and the default loops
-4. `callbacks`, `data`
-5. `trainer`
-6. `testing`, `demo`
+3. `checkpoint`: what is kept of a run, on the disk
+4. `loops`: the loop contract and the default loops
+5. `callbacks`, `data`
+6. `trainer`
+7. `testing`, `demo`
 """
 
 from __future__ import annotations

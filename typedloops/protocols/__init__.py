@@ -1,5 +1,6 @@
 """The contracts: every place of the library that takes something says by its shape what it takes."""
 
+from typedloops.protocols.checkpoint import CheckpointFormat as CheckpointFormat
 from typedloops.protocols.data import Loaders as Loaders
 from typedloops.protocols.data import LoaderSource as LoaderSource
 from typedloops.protocols.data import LoadersSource as LoadersSource

@@ -24,3 +24,15 @@ class CheckpointFormat(Protocol):
     def load(self, path: Path, /) -> dict[str, object]:
         """Read a checkpoint, and nothing else than data; an error for one that is not what was written."""
         ...
+
+    def load_part(self, path: Path, part: str, /) -> object:
+        """Read one part of a checkpoint and leave the rest alone."""
+        ...
+
+    def holds(self, path: Path, /) -> bool:
+        """Whether there is something at `path` that calls itself a checkpoint of this format."""
+        ...
+
+    def delete(self, path: Path, /) -> None:
+        """Remove a checkpoint; one that is not there is none to remove."""
+        ...

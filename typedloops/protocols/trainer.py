@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from typing_extensions import Protocol
@@ -107,6 +109,28 @@ class TrainerView(Protocol):
             reduce: How the values of an epoch become one; by default the last one in
                 training, their mean in an evaluation.
             batch_size: The weight of this value in a mean; 1 by default.
+        """
+        ...
+
+    def save_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        weights_only: bool = False,
+        asynchronous: bool = False,
+        when_written: Callable[[Path], object] | None = None,
+    ) -> None:
+        """Save the run at `path`, so that `fit(..., ckpt_path=path)` goes on from here as if nothing had happened.
+
+        Asked for in a hook, it is saved when every listener of the hook has been called; in the middle of
+        a batch, when that is complete.
+
+        Args:
+            path: The folder that the checkpoint will be.
+            weights_only: Save nothing but the module's weights, which is nothing to go on from.
+            asynchronous: Take a copy of the state and write it while the run goes on.  The run ends when
+                all is written.
+            when_written: Called with the path, in the thread of the run, once the checkpoint is on the disk.
         """
         ...
 
