@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, cast
 
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.optim import Optimizer
 from typing_extensions import Self, TypeVar
 
 from typedloops._core.calls import AnyCallable
+from typedloops.checkpoint import FolderFormat
 from typedloops.errors import ConfigurationError, LoopTreeError, MisuseError
 from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
@@ -18,13 +21,17 @@ from typedloops.loops.fit import FitLoop
 from typedloops.loops.prediction import PredictionLoop
 from typedloops.loops.run.computing.precision import Precision
 from typedloops.loops.run.computing.torch_settings import MatmulPrecision
-from typedloops.loops.run.context import RunContext, open_run
+from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.listeners import checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
+from typedloops.loops.run.opening import open_run
+from typedloops.loops.run.saving.requests import SaveRequest
+from typedloops.loops.run.saving.sources import ResumeFrom
 from typedloops.loops.run.settings.cadence import Interval
 from typedloops.loops.run.settings.config import BatchCount, BatchCounts, RunConfig, Weigh
 from typedloops.loops.run.settings.durations import Count, Time, Unit, counted
 from typedloops.loops.run.settings.limits import counted_limits
+from typedloops.protocols.checkpoint import CheckpointFormat
 from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
@@ -66,6 +73,18 @@ def _checked_loggers(loggers: object) -> tuple[Logger, ...]:
                 "Give an object with `log_metrics(metrics, step)` and `finalize(status)`.",
             )
     return cast("tuple[Logger, ...]", checked)
+
+
+def _checked_format(format_: object) -> CheckpointFormat:
+    if format_ is None:
+        return FolderFormat()
+    if isinstance(format_, type) or not isinstance(format_, CheckpointFormat):
+        raise ConfigurationError(
+            f"checkpoint_format: {format_!r}",
+            "it is no format of checkpoints",
+            "Give an object with save, load, load_part, holds and delete: FolderFormat().",
+        )
+    return format_
 
 
 def nothing_runs(what: str) -> MisuseError:
@@ -140,6 +159,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
             deterministic one.
         callbacks: Objects with hooks, called in this order.
         loggers: Where metrics go.
+        checkpoint_format: How checkpoints are kept; by default as `FolderFormat` keeps them.
         fit_loop: The loop that `fit` runs.
         validate_loop: The loop that `validate` runs.
         test_loop: The loop that `test` runs.
@@ -182,6 +202,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
         benchmark: bool | None = None,
         callbacks: Sequence[CallbackProtocol] = (),
         loggers: Sequence[Logger] = (),
+        checkpoint_format: CheckpointFormat | None = None,
         fit_loop: FL | None = None,
         validate_loop: VL | None = None,
         test_loop: TL | None = None,
@@ -218,6 +239,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
         ).rehearsal()
         self._callbacks = cast("tuple[CallbackProtocol, ...]", checked_callbacks(callbacks))
         self._loggers = () if self.config.fast_dev_run else _checked_loggers(loggers)
+        self.checkpoint_format: CheckpointFormat = _checked_format(checkpoint_format)
+        self._resume_from: ResumeFrom | None = None
         self._runs: list[RunContext] = []
         self._last_run = RunSummary()
         self._last_fit = RunSummary()
@@ -424,6 +447,33 @@ class Trainer(Generic[FL, VL, TL, PL]):
         if not self._runs:
             raise nothing_runs(f"call_hook({name!r})")
         self._runs[-1].hook(name)(*args)
+
+    def save_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        weights_only: bool = False,
+        asynchronous: bool = False,
+        when_written: Callable[[Path], object] | None = None,
+    ) -> None:
+        """Save the run under way; see `TrainerView.save_checkpoint`."""
+        if not self._runs:
+            raise nothing_runs("save_checkpoint")
+        self._runs[-1].saver.ask(SaveRequest(Path(path), weights_only, asynchronous, when_written))
+
+    def load_checkpoint(self, path: str | os.PathLike[str], *, exact: bool = False) -> None:
+        """Let the next run go on from a checkpoint: what `ckpt_path=` of `fit` does, for entry loops of any kind.
+
+        Args:
+            path: Where it is, or `last` or `best` of those that a `ModelCheckpoint` has saved.
+            exact: Whether anything that cannot go on exactly is an error, not a warning.
+        """
+        self._resume_from = ResumeFrom(path, exact)
+
+    def take_resumption(self) -> ResumeFrom | None:
+        """What the run that begins goes on from, once."""
+        resume, self._resume_from = self._resume_from, None
+        return resume
 
     def run_began(self, context: RunContext) -> None:
         """A loop has opened a run."""

@@ -41,7 +41,8 @@ cdef class BatchDriver:
     cdef OptimizerStep fused_step
     cdef BatchProgress progress
     cdef StopFlag stop_flag
-    cdef readonly object status
+    cdef StopFlag pause
+    cdef public object status
     cdef readonly object last_output
     cdef long long index
     cdef long long length
@@ -57,7 +58,8 @@ cdef class BatchDriver:
     cdef tuple after
     cdef object on_exhausted
     cdef str source
-    cdef object upcoming
+    cdef object next_batch
+    cdef object begun
     cdef bint ended
 
     cdef object drive(self, long long count)

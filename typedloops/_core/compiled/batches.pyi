@@ -105,6 +105,9 @@ class BatchDriver(Generic[_B, _O]):
         steps: The counter that `max_steps` limits, or None.
         max_steps: How many optimizer steps to take at most, or None.
         on_exhausted: Given the `StopIteration` of the loader, to see where it comes from, or None.
+        pause: Looked at after each batch: `run` then returns early, and may be called again; or None.
+        begun: A batch that is at its step already: the last one that `progress` counts as started, or None.
+        upcoming: A batch that was already fetched after those, or None.
 
     Raises:
         EscapedStopIteration: Anything but the loader let a `StopIteration` out.
@@ -131,9 +134,15 @@ class BatchDriver(Generic[_B, _O]):
         steps: ReadyCompleted | None = None,
         max_steps: int | None = None,
         on_exhausted: Callable[[StopIteration], object] | None = None,
+        pause: StopFlag | None = None,
+        begun: _B | None = None,
+        upcoming: _B | None = None,
     ) -> None: ...
+
+    status: BatchStatus
     @property
-    def status(self) -> BatchStatus: ...
+    def upcoming(self) -> _B | None:
+        """A batch that is fetched and not yet driven: of a loader without a length there is one, until its end."""
     @property
     def last_output(self) -> _O | None: ...
     def run(self, count: int = -1) -> BatchStatus:

@@ -169,7 +169,7 @@ cdef class BatchDriver:
     def __init__(
         self, batches, step, BatchProgress progress not None, StopFlag stop_flag not None, *, source, length=None, limit=None, transform=None,
         before=(), gate=None, outputs=None, consume=None, after_step=None, after=(), steps=None, max_steps=None,
-        on_exhausted=None,
+        on_exhausted=None, pause=None, begun=None, upcoming=None,
     ):
         check_counts(source, length=length, limit=limit, max_steps=max_steps)
         self.batches = iter(batches)
@@ -177,6 +177,7 @@ cdef class BatchDriver:
         self.fused_step = step if type(step) is OptimizerStep else None
         self.progress = progress
         self.stop_flag = stop_flag
+        self.pause = StopFlag() if pause is None else pause
         self.source = source
         self.length = -1 if length is None else length
         self.limit = -1 if limit is None else limit
@@ -190,17 +191,22 @@ cdef class BatchDriver:
         self.steps = steps
         self.max_steps = -1 if max_steps is None or steps is None else max_steps
         self.on_exhausted = on_exhausted
-        self.index = progress.current.ready
-        self.upcoming = NOTHING
+        self.begun = begun
+        self.index = progress.current.ready - (begun is not None)
+        self.next_batch = NOTHING if upcoming is None else upcoming
         self.ended = False
         self.last_output = None
         self.status = LIMIT if 0 <= self.limit <= self.index else RUNNING
+
+    @property
+    def upcoming(self):
+        return None if self.next_batch is NOTHING else self.next_batch
 
     def run(self, long long count=-1):
         self.drive(count)
         if self.status is not RUNNING:
             self.batches = None
-            self.upcoming = NOTHING
+            self.next_batch = NOTHING
         return self.status
 
     cdef object drive(self, long long count):
@@ -227,37 +233,41 @@ cdef class BatchDriver:
         try:
             while count != 0:
                 count -= 1
-                stage = FETCH
-                if self.upcoming is NOTHING:
-                    batch = next(batches)
-                else:
-                    batch = self.upcoming
-                    self.upcoming = NOTHING
-                if batch is None:
-                    raise none_batch(self.source, self.index)
-                if self.index < last:
-                    progress.is_last_batch = self.index + 1 == last
-                elif self.index + 1 == self.limit:
-                    progress.is_last_batch = True
-                else:
-                    progress.is_last_batch = self.ended = self.look_ahead()
                 batch_idx = self.index
-                if transform is not None:
-                    stage = TRANSFORM
-                    batch = transform(batch)
-                total.ready += 1
-                current.ready += 1
-                if before:
-                    stage = BEFORE
-                    for listener in before:
-                        listener(batch, batch_idx)
-                if gate is not None:
-                    stage = GATE
-                    if is_skip(gate(batch, batch_idx)):
-                        self.status = SKIPPED
-                        return SKIPPED
-                total.started += 1
-                current.started += 1
+                if self.begun is not None:
+                    batch, self.begun = self.begun, None
+                    self.ended = progress.is_last_batch
+                else:
+                    stage = FETCH
+                    if self.next_batch is NOTHING:
+                        batch = next(batches)
+                    else:
+                        batch = self.next_batch
+                        self.next_batch = NOTHING
+                    if batch is None:
+                        raise none_batch(self.source, self.index)
+                    if self.index < last:
+                        progress.is_last_batch = self.index + 1 == last
+                    elif self.index + 1 == self.limit:
+                        progress.is_last_batch = True
+                    else:
+                        progress.is_last_batch = self.ended = self.look_ahead()
+                    if transform is not None:
+                        stage = TRANSFORM
+                        batch = transform(batch)
+                    total.ready += 1
+                    current.ready += 1
+                    if before:
+                        stage = BEFORE
+                        for listener in before:
+                            listener(batch, batch_idx)
+                    if gate is not None:
+                        stage = GATE
+                        if is_skip(gate(batch, batch_idx)):
+                            self.status = SKIPPED
+                            return SKIPPED
+                    total.started += 1
+                    current.started += 1
                 stage = STEP
                 # Let go of the last output first: two graphs at a time are slower than one.
                 output = self.last_output = None
@@ -291,7 +301,7 @@ cdef class BatchDriver:
                     self.status = LIMIT
                 elif self.ended:
                     self.status = EXHAUSTED
-                else:
+                elif not self.pause.requested:
                     continue
                 return self.status
         except StopIteration as stop:
@@ -305,7 +315,7 @@ cdef class BatchDriver:
 
     cdef bint look_ahead(self) except -1:
         try:
-            self.upcoming = next(self.batches)
+            self.next_batch = next(self.batches)
             return False
         except StopIteration as stop:
             if self.on_exhausted is not None:

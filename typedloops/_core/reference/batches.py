@@ -195,6 +195,9 @@ class BatchDriver(Generic[B, O]):
         steps: The counter that `max_steps` limits, or None.
         max_steps: How many optimizer steps to take at most, or None.
         on_exhausted: Given the `StopIteration` of the loader, to see where it comes from, or None.
+        pause: Looked at after each batch: `run` then returns early, and may be called again; or None.
+        begun: A batch that is at its step already: the last one that `progress` counts as started, or None.
+        upcoming: A batch that was already fetched after those, or None.
     """
 
     def __init__(
@@ -217,12 +220,16 @@ class BatchDriver(Generic[B, O]):
         steps: ReadyCompleted | None = None,
         max_steps: int | None = None,
         on_exhausted: Callable[[StopIteration], object] | None = None,
+        pause: StopFlag | None = None,
+        begun: B | None = None,
+        upcoming: B | None = None,
     ) -> None:
         check_counts(source, length=length, limit=limit, max_steps=max_steps)
         self._batches = iter(batches)
         self._step = step
         self._progress = progress
         self._stop_flag = stop_flag
+        self._pause = StopFlag() if pause is None else pause
         self._source = source
         self._length = length
         self._limit = limit
@@ -236,13 +243,19 @@ class BatchDriver(Generic[B, O]):
         self._steps = steps
         self._max_steps = max_steps
         self._on_exhausted = on_exhausted
-        self._index = progress.current.ready
-        self._upcoming: B | Nothing = NOTHING
+        self._begun = begun
+        self._index = progress.current.ready - (begun is not None)
+        self._upcoming: B | Nothing = NOTHING if upcoming is None else upcoming
         self._ended = False
         self._last = -1 if length is None else length if limit is None else min(length, limit)
         self.last_output: O | None = None
         reached = limit is not None and limit <= self._index
         self.status = BatchStatus.LIMIT if reached else BatchStatus.RUNNING
+
+    @property
+    def upcoming(self) -> B | None:
+        """A batch that is fetched and not yet driven: of a loader without a length there is one, until its end."""
+        return None if self._upcoming is NOTHING else self._upcoming
 
     def run(self, count: int = -1) -> BatchStatus:
         """Drive `count` batches (all, when negative), fewer when something ends the epoch.
@@ -254,17 +267,30 @@ class BatchDriver(Generic[B, O]):
         while count != 0 and self.status is BatchStatus.RUNNING:
             count -= 1
             self._advance()
+            if self._pause.requested:
+                break
         if self.status is not BatchStatus.RUNNING:
             self._batches = iter(())
             self._upcoming = NOTHING
         return self.status
 
     def _advance(self) -> None:
+        if self._begun is not None:
+            batch, self._begun = self._begun, None
+            self._ended = self._progress.is_last_batch
+        elif (begun := self._begin()) is NOTHING:
+            return
+        else:
+            batch = begun
+        self._finish(batch)
+
+    def _begin(self) -> B | Nothing:
+        """Fetch a batch and announce it; nothing when there is none, or it is to be skipped with all others."""
         batch = self._upcoming if self._upcoming is not NOTHING else self._fetch()
         self._upcoming = NOTHING
         if batch is NOTHING:
             self.status = BatchStatus.EXHAUSTED
-            return
+            return NOTHING
         if batch is None:
             raise none_batch(self._source, self._index)
         self._progress.is_last_batch = self._is_last()
@@ -276,8 +302,12 @@ class BatchDriver(Generic[B, O]):
             call(listener, batch, index)
         if self._gate is not None and _is_skip(call(self._gate, batch, index)):
             self.status = BatchStatus.SKIPPED
-            return
+            return NOTHING
         self._progress.increment_started()
+        return batch
+
+    def _finish(self, batch: B) -> None:
+        index = self._index
         # Let go of the last output first: two graphs at a time are slower than one.
         self.last_output = None
         output = call(self._step, batch, index)

@@ -64,6 +64,11 @@ class LoopNode:
         return node
 
     @property
+    def parent(self) -> LoopNode | None:
+        """The loop that this one is a child of, or None for a root."""
+        return self._parent
+
+    @property
     def path(self) -> str:
         """Where this loop is: the names of the slots from the root, as in `fit_loop.epoch_loop`.
 

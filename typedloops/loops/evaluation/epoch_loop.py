@@ -47,6 +47,7 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
         before = context.hook(f"on_{self.kind.name}_batch_start")
         after = context.hook(f"on_{self.kind.name}_batch_end")
         self._metrics = MetricStore(default="mean")
+        self._metrics.load_state_of(self.resumed_state.get("metrics"))
         context.logging_to = self._metrics
         self.drive(
             self.open(f"{self.kind.name} {position}", loader, position.limit),
@@ -56,6 +57,11 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
                 before=position.listeners(before), consume=self._take_metrics, after=position.after_step(after)
             ),
         )
+        self.passed("begun")
+        self.passed("batch")
+
+    def run_state(self) -> dict[str, object]:
+        return {**super().run_state(), "metrics": self._metrics.state_dict()}
 
     def on_run_end(self) -> LoaderResult:
         self.check_ran()

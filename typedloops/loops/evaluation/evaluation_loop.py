@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Generic
+from typing import ClassVar, Generic, cast
 
 from typing_extensions import TypeVar
 
@@ -14,6 +14,7 @@ from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation.epoch_loop import EvaluationEpochLoop
 from typedloops.loops.evaluation.result import EvaluationResult, LoaderResult
 from typedloops.loops.run.kind import TEST, VALIDATION
+from typedloops.loops.run.metrics import MetricValues
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
 from typedloops.loops.run.settings.config import BatchCounts
@@ -68,8 +69,21 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
         """Put loops into the slots; None leaves a slot as it is."""
 
     def on_run_start(self, model: M, dataloaders: LoadersSource[B]) -> None:
-        self._outputs = [] if len(self._epoch_end) else None
+        self._outputs = cast("list[list[object]]", self.resumed_state.get("outputs", [])) if len(self._epoch_end) else None
         super().on_run_start(model, dataloaders)
+
+    def run_state(self) -> dict[str, object]:
+        results = [{"batches": result.batches, "metrics": dict(result.metrics)} for result in self._results]
+        outputs = {} if self._outputs is None else {"outputs": [list(each) for each in self._outputs]}
+        return {**super().run_state(), "results": results, **outputs}
+
+    @property
+    def resumed_results(self) -> list[LoaderResult]:
+        results = cast("list[Mapping[str, object]]", self.resumed_state.get("results", []))
+        return [
+            LoaderResult(cast("int", each["batches"]), MetricValues(cast("Mapping[str, float]", each["metrics"])))
+            for each in results
+        ]
 
     @property
     def _epoch_end(self) -> Hook:
@@ -85,8 +99,9 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
         """A position whose outputs are kept, if anybody wants them."""
         if self._outputs is None:
             return position
-        outputs: list[object] = []
-        self._outputs.append(outputs)
+        if len(self._outputs) == position.index:
+            self._outputs.append([])
+        outputs = self._outputs[position.index]
 
         def keep(output: object, batch: B, batch_idx: int) -> None:
             outputs.append(output)

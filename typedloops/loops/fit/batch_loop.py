@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Generic
+from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
@@ -46,8 +46,12 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
     steps are taken before its last piece.
     """
 
+    points: ClassVar[tuple[str, ...]] = ("piece",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_steps",)
     optimizer_loop: Slot[LoopProtocol[[M, B, int], S]] = Slot()
     manual_loop: Slot[LoopProtocol[[M, B, int], S] | None] = Slot(required=False)
+
+    _steps: TruncatedSteps[B, S] | None = None
 
     def __init__(
         self,
@@ -83,12 +87,40 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
     def teardown(self) -> None:
         super().teardown()
         self.hidden.forget()
+        self._steps = None
+
+    @property
+    def batch_at_hand(self) -> object:
+        """The batch whose pieces are under way; None between batches."""
+        return None if self._steps is None else self._steps.batch
+
+    def run_state(self) -> dict[str, object]:
+        return self.hidden.state_dict()
+
+    def _between_pieces(self) -> None:
+        self.mark("piece")
+        self.place.leave()
+
+    def _resumed_pieces(self) -> int:
+        """How many pieces of the batch at hand were done when the run was saved."""
+        state = self.resumed_state
+        if not state:
+            return 0
+        self.hidden.load_state_dict(state)
+        self.passed("piece")
+        self.place.leave()
+        return self.hidden.split_idx + 1
 
     def _in_pieces(self, model: M, step: Callable[[], Callable[[B, int], S]]) -> Callable[[B, int], S]:
         """What `step` makes, called with each piece of a batch where batches are split."""
         steps = split_size(self.truncated_bptt_steps, model)
         self.context.hidden = self.hidden if steps else None
-        return TruncatedSteps(step(), pieces_of(model, steps), self.hidden) if steps else step()
+        if not steps:
+            return step()
+        self._steps = TruncatedSteps(
+            step(), pieces_of(model, steps), self.hidden, between=self._between_pieces, done=self._resumed_pieces
+        )
+        return self._steps
 
     def loop_for(self, model: M) -> LoopProtocol[[M, B, int], S]:
         """The child that optimizes this module; asked once an epoch."""

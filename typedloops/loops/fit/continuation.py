@@ -4,40 +4,15 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Mapping
 
-from typing_extensions import Protocol
-
-from typedloops.errors import MisuseError, OptimizerError
+from typedloops.errors import MisuseError
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason
 from typedloops.loops.run.optimization import Optimization
+from typedloops.loops.run.saving.optimization_state import load_optimization, optimization_state
 from typedloops.loops.run.unwrapped import unwrapped
 
 logger: logging.Logger = logging.getLogger("typedloops")
-
-
-class Resumable(Protocol):
-    """An optimizer or a scheduler, as far as its state goes."""
-
-    def state_dict(self) -> dict[str, object]: ...
-    def load_state_dict(self, state_dict: dict[str, object], /) -> object: ...
-
-
-@dataclass(frozen=True)
-class Saved:
-    """The state of an optimizer or a scheduler, and whose it was."""
-
-    kind: type[object]
-    state: dict[str, object]
-
-    @classmethod
-    def of(cls, thing: object) -> Saved:
-        return cls(type(thing), cast("Resumable", thing).state_dict())
-
-    def load_into(self, thing: object) -> None:
-        cast("Resumable", thing).load_state_dict(self.state)
 
 
 class Continuation:
@@ -52,10 +27,7 @@ class Continuation:
     """
 
     def __init__(self, module: object, optimization: Optimization) -> None:
-        self._optimizers = [Saved.of(optimizer) for optimizer in optimization.optimizers]
-        self._schedulers = [Saved.of(rate.scheduler) for rate in optimization.rates]
-        self._counts = [(rate.due, rate.pending, rate.progress.state_dict()) for rate in optimization.rates]
-        self._scaler = None if optimization.scaler is None else optimization.scaler.state_dict()
+        self._state = optimization_state(optimization)
         self._module = weakref.ref(unwrapped(module), self._forget)
 
     @classmethod
@@ -72,8 +44,7 @@ class Continuation:
             return None
 
     def _forget(self, module: object) -> None:
-        self._optimizers.clear()
-        self._schedulers.clear()
+        self._state.clear()
 
     def is_of(self, module: object) -> bool:
         return self._module() is unwrapped(module)
@@ -84,32 +55,7 @@ class Continuation:
         Raises:
             OptimizerError: They are others.
         """
-        rates = optimization.rates
-        for things, saved in (
-            (optimization.optimizers, self._optimizers),
-            ([rate.scheduler for rate in rates], self._schedulers),
-        ):
-            _check_alike(things, saved)
-            for thing, each in zip(things, saved, strict=True):
-                try:
-                    each.load_into(thing)
-                except ValueError as error:
-                    raise _others(f"what it made does not fit: {error}") from error
-        for rate, (due, pending, counts) in zip(rates, self._counts, strict=True):
-            rate.due, rate.pending = due, pending
-            rate.progress.load_state_dict(counts)
-        if optimization.scaler is not None and self._scaler is not None:
-            optimization.scaler.load_state_dict(self._scaler)
-
-
-def _check_alike(things: Sequence[object], saved: Sequence[Saved]) -> None:
-    now, then = [type(thing).__name__ for thing in things], [each.kind.__name__ for each in saved]
-    if now != then:
-        raise _others(f"it made {', '.join(now) or 'none'}, and the last fit had {', '.join(then) or 'none'}")
-
-
-def _others(problem: str) -> OptimizerError:
-    return OptimizerError("configure_optimizers", problem, "Make the same, or start anew: resume=False.")
+        load_optimization(optimization, self._state)
 
 
 def check_continuation(

@@ -12,6 +12,7 @@ from typedloops.loops.fit.fit_loop import FitLoopOf
 from typedloops.loops.fit.optimization.manual_loop import ManualOptimization
 from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoop
 from typedloops.loops.fit.result import FitResult
+from typedloops.loops.run.saving.sources import CheckpointPath
 from typedloops.loops.run.settings.durations import Count
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import LoaderSource, LoadersSource
@@ -64,6 +65,8 @@ class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
         val_dataloaders: None = None,
         *,
         resume: bool = False,
+        ckpt_path: CheckpointPath | None = None,
+        exact: bool = False,
     ) -> FitResult[O]: ...
     @overload
     def run(
@@ -73,6 +76,8 @@ class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
         val_dataloaders: LoadersSource[V],
         *,
         resume: bool = False,
+        ckpt_path: CheckpointPath | None = None,
+        exact: bool = False,
     ) -> FitResult[O]: ...
     @overload
     def run(
@@ -82,6 +87,8 @@ class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
         val_dataloaders: None = None,
         *,
         resume: bool = False,
+        ckpt_path: CheckpointPath | None = None,
+        exact: bool = False,
     ) -> FitResult[HiddenOutput[H]]: ...
     @overload
     def run(
@@ -91,6 +98,8 @@ class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
         val_dataloaders: LoadersSource[V],
         *,
         resume: bool = False,
+        ckpt_path: CheckpointPath | None = None,
+        exact: bool = False,
     ) -> FitResult[HiddenOutput[H]]: ...
     def run(
         self,
@@ -99,9 +108,18 @@ class FitLoop(FitLoopOf[AnyModule, Anything, Anything]):
         val_dataloaders: LoadersSource[Anything] | None = None,
         *,
         resume: bool = False,
+        ckpt_path: CheckpointPath | None = None,
+        exact: bool = False,
     ) -> FitResult[Anything]:
         # Which of them it is, the loop that calls its step finds out.
-        return super().run(cast("AnyModule", model), train_dataloaders, val_dataloaders, resume=resume)
+        return super().run(
+            cast("AnyModule", model),
+            train_dataloaders,
+            val_dataloaders,
+            resume=resume,
+            ckpt_path=ckpt_path,
+            exact=exact,
+        )
 
 
 def default_epoch_loop() -> TrainingEpochLoop[AnyModule, Anything, Anything]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -25,6 +25,7 @@ from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.interrupt import EvaluationLeft
 from typedloops.loops.run.metrics import training_scalars
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents, BatchSource
+from typedloops.loops.run.saving.data import is_data
 from typedloops.loops.run.settings.config import BatchCount, BatchLimit, check_limit
 from typedloops.loops.run.settings.durations import Unit, counted
 from typedloops.loops.run.settings.limits import leaves_nothing
@@ -79,12 +80,14 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     Its output says why it ended, how many batches it had, and what the last one gave.
     """
 
-    transient_fields: ClassVar[tuple[str, ...]] = ("_validation", "_validations", "_outputs")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_validation", "_validations", "_outputs", "_resumed_output")
+    points: ClassVar[tuple[str, ...]] = ("begun", "batch", "validation", "validated", "end", "end_validation")
     batch_loop: Slot[TrainingBatchLoop[M, B, S]] = Slot()
     val_loop: Slot[ValidationLoop] = Slot()
 
     _validations: Validations | None = None
     _outputs: list[S] | None = None
+    _resumed_output: S | None = None
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     def on_run_start(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
         context = self.context
         optimization = context.optimization
+        resumed = self.resumed_state
         self._validation = (model, val_dataloaders)
         source = self.open("train dataloader", train_dataloaders, self.limit)
         self._validations = self._validations_of(source, val_dataloaders)
@@ -131,19 +135,46 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
                 gate=context.listeners.of_module("on_train_batch_start"),
                 after_step=self._after_step(),
                 after=(
-                    *self._keeping_outputs(),
+                    *self._keeping_outputs(resumed),
                     *context.hook("on_train_batch_end").listeners,
                     *self._after_batch(),
                 ),
             ),
         )
+        self._resumed_output = cast("S | None", resumed.get("last_output"))
+        self.passed("begun")
+        self.passed("batch")
+        if self.passed("validation") and not self.passed("validated"):
+            self._validate_within()
 
-    def _keeping_outputs(self) -> tuple[AnyCallable, ...]:
+    def run_state(self) -> dict[str, object]:
+        state = super().run_state()
+        if self.place.point in ("end", "end_validation") and self.driver.status is BatchStatus.RUNNING:
+            state["status"] = int(BatchStatus.STOPPED)  # the loop was left by itself, and has no more batches
+        if self._outputs is not None:
+            state["outputs"] = list(self._outputs)
+        ends = self.batch_progress.is_last_batch or self.driver.status is not BatchStatus.RUNNING
+        if ends and is_data(self._last_output):
+            state["last_output"] = detached(self._last_output)
+        return state
+
+    @property
+    def batch_at_hand(self) -> object:
+        batch_loop: object = self.batch_loop
+        return batch_loop.batch_at_hand if isinstance(batch_loop, TrainingBatchLoop) else None
+
+    @property
+    def _last_output(self) -> S | None:
+        """That of the last batch; the driver only knows that outputs are those of the step that it was given."""
+        output = cast("S | None", self.driver.last_output)
+        return self._resumed_output if output is None else output
+
+    def _keeping_outputs(self, resumed: Mapping[str, object]) -> tuple[AnyCallable, ...]:
         """What keeps the output of each batch, if anybody wants them at the end of the epoch."""
         self._outputs = None
         if not len(self.context.hook("training_epoch_end")):
             return ()
-        outputs: list[S] = []
+        outputs = list(cast("list[S]", resumed.get("outputs", [])))
         self._outputs = outputs
 
         def keep(output: S, batch: B, batch_idx: int) -> None:
@@ -159,23 +190,20 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         every = cadence.every(source.batches)
         return Validations(context, cadence, every, self.batch_progress) if cadence.includes(context.epoch) else None
 
-    def advance(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
-        super().advance(model, train_dataloaders, val_dataloaders)
-        if self._validations is not None and self._validations.due:
-            self._validate()
+    @property
+    def batches_to_go(self) -> int:
+        return -1 if self._validations is None else self._validations.batches_to_go
 
-    def advance_all(self, model: M, train_dataloaders: Iterable[B], val_dataloaders: Loaders[object] | None) -> None:
-        validations = self._validations
-        if validations is None:
-            super().advance_all(model, train_dataloaders, val_dataloaders)
-            return
-        while not self.done:
-            completed = self.batch_progress.current.completed
-            self._run_driver(1 if self.restarting else validations.batches_to_go)
-            if self.batch_progress.current.completed > completed:
-                self.restarting = False
-                if validations.due:
-                    self._validate()
+    def on_batches(self) -> None:
+        if self._validations is not None and self._validations.due:
+            self.mark("validation")
+            self._validate_within()
+        else:
+            self.mark("batch")
+
+    def _validate_within(self) -> None:
+        self._validate()
+        self.mark("validated")
 
     def _after_batch(self) -> tuple[Callable[[S, B, int], None], ...]:
         """What is called at the very end of each batch: plateau schedulers, unless a validation comes next."""
@@ -209,15 +237,18 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         take_training_scalars(self.context, output)
 
     def on_run_end(self) -> EpochResult[S]:
-        self.check_ran()
-        if self.context.guard is not None:
-            self.context.guard.look(wait=True)
-        # The driver only knows that the outputs are those of the step that it was given.
-        last_output = cast("S | None", self.driver.last_output)
-        result = EpochResult(self.driver.status, self.batch_progress.current.completed, last_output, self._outputs)
-        self._outputs = None
-        if self._validates_at_end():
+        if not self.passed("end"):
+            self.check_ran()
+            if self.context.guard is not None:
+                self.context.guard.look(wait=True)
+            self.mark("end")
+        if self._validates_at_end() and not self.passed("end_validation"):
             self._validate()
+            self.mark("end_validation")
+        result = EpochResult(
+            self.driver.status, self.batch_progress.current.completed, self._last_output, self._outputs
+        )
+        self._outputs = self._resumed_output = None
         return result
 
     def check_sanity(self, model: M, val_dataloaders: Loaders[object] | None) -> None:
@@ -274,7 +305,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         super().teardown()
         vars(self).pop("_validation", None)
         self._validations = None
-        self._outputs = None
+        self._outputs = self._resumed_output = None
 
 
 def take_training_scalars(context: RunContext, output: object) -> None:

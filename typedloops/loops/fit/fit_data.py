@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Generic
+from collections.abc import Iterable, Mapping
+from typing import Generic, cast
 
 from typing_extensions import TypeVar
 
+from typedloops._core.shapes import is_mapping
 from typedloops.errors import ConfigurationError
 from typedloops.loops.fit.overfit import first_batches
+from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.settings.config import RunConfig
 from typedloops.loops.run.sources import is_factory, made_one, made_several
 from typedloops.protocols.data import Loaders, LoaderSource, LoadersSource
@@ -33,6 +35,8 @@ class FitData(Generic[B]):
         self._every = config.reload_dataloaders_every_n_epochs
         self._overfit = config.overfit_batches
         self._loaded_at: int | None = None
+        self._drawn: RngStates | None = None
+        self._resumed: Mapping[str, object] = {}
         self.train: Iterable[B] = ()
         self.val: Loaders[object] | None = None
         if self._every and not any(map(is_factory, self._sources)):
@@ -42,17 +46,34 @@ class FitData(Generic[B]):
                 "Give a function that makes the loader: fit(model, lambda: DataLoader(...)).",
             )
 
+    def state_dict(self) -> dict[str, object]:
+        """When loaders were last made, and under which random numbers if these were drawn for it."""
+        return {"loaded_at": self._loaded_at, "rng": None if self._drawn is None else self._drawn.state_dict()}
+
+    def load_state_of(self, state: object) -> None:
+        """Make the loaders as they were made when `state_dict` was taken; None changes nothing."""
+        if is_mapping(state) and state["loaded_at"] is not None:
+            self._resumed = state
+
     def load(self, epoch: int) -> bool:
         """Have the loaders for this epoch; whether they are others than before."""
         if self._loaded_at is not None and not (self._every and epoch - self._loaded_at >= self._every):
             return False
+        resumed, self._resumed = self._resumed, {}
+        if is_mapping(states := resumed.get("rng")):
+            RngStates(states).restore()  # those of now are put back before anything else is drawn
+        self._load(cast("int", resumed.get("loaded_at", epoch)))
+        return True
+
+    def _load(self, epoch: int) -> None:
         train, val = self._sources
         first = self._loaded_at is None
         self._loaded_at = epoch
+        if self._overfit or is_factory(train) or is_factory(val):
+            self._drawn = RngStates()
         if first or is_factory(train):
             self.train = made_one("train dataloader", train)
             if self._overfit:
                 self.train = first_batches("train dataloader", self.train, self._overfit)
         if val is not None and (first or is_factory(val)):
             self.val = made_several("validation dataloaders", val)
-        return True

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from time import monotonic
 from typing import ClassVar, Generic, cast
 
+from torch import Tensor
 from typing_extensions import TypeVar
 
 from typedloops._core import Processed, Progress, ReadyCompleted
@@ -28,11 +30,14 @@ from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, st
 from typedloops.loops.run.computing.devices import place_state
 from typedloops.loops.run.computing.modes import training
 from typedloops.loops.run.computing.scaling import LossScaler
-from typedloops.loops.run.context import InRun, find_context, open_run
+from typedloops.loops.run.context import InRun, find_context
 from typedloops.loops.run.each import Each
 from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.interrupt import interruptible
+from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.optimization import Optimization, step_counter
+from typedloops.loops.run.saving.data import is_data
+from typedloops.loops.run.saving.sources import CheckpointPath, resumed_from
 from typedloops.loops.run.settings.config import check_count, check_minimum, epochs_of
 from typedloops.loops.run.settings.durations import Count, Unit, counted, seconds_of
 from typedloops.loops.run.unwrapped import unwrapped
@@ -103,6 +108,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         "step_progress_of_each",
     )
     transient_fields: ClassVar[tuple[str, ...]] = ("_last_output", "_data", "_continuation", "_resumed")
+    points: ClassVar[tuple[str, ...]] = ("begun", "idle", "epoch_start", "epoch", "epoch_end")
 
     _data: FitData[B]
     _continuation: Continuation | None = None
@@ -164,6 +170,9 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         return self.stop_reason is not None
 
     def reset(self) -> None:
+        if self.place.resumed is not None:
+            return
+        self.place.point = "begun"
         if self.restarting or self._resumed is not None:
             self.epoch_progress.reset_on_restart()
             self.step_progress.reset_on_restart()
@@ -175,7 +184,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
     def on_run_start(
         self, model: M, train_dataloaders: LoaderSource[B], val_dataloaders: LoadersSource[object] | None
     ) -> None:
-        context = self.context
+        context, resumed = self.context, self.resumed_state
         context.metrics.clear()
         limits = self.limits
         check_minimum("epochs", limits.min_epochs, limits.max_epochs)
@@ -190,6 +199,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             self._warn_of_nothing_left()
         validates = self.epoch_loop.can_validate(val_dataloaders)
         self._data = FitData(train_dataloaders, val_dataloaders if validates else None, self.config)
+        self._data.load_state_of(resumed.get("data"))
         if not self.done:
             self._load(context.epoch)
         # That the module configures optimizers was checked when the run began.
@@ -224,6 +234,8 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         )
         if self._resumed is not None:
             self._resumed.restore(context.optimization)
+        if context.resuming is not None:
+            context.resuming.load_optimization(context)
         context.optimization.start_counting()
         context.guard_against_nonfinite()
         context.hook("on_fit_start")()
@@ -231,38 +243,51 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             self.epoch_loop.check_sanity(model, self._data.val)
         context.hook("on_train_start")()
         context.validated_at = monotonic()
+        self._go_on(resumed)
+        if not self.passed("idle") and self.place.resumed is None:
+            self.mark("idle")
 
     def advance(
         self, model: M, train_dataloaders: LoaderSource[B], val_dataloaders: LoadersSource[object] | None
     ) -> None:
         context = self.context
         context.epoch = self.epoch_progress.total.completed
-        self.epoch_progress.increment_ready()
+        resumed = self.place.resumed is not None
+        if not resumed:
+            self.epoch_progress.increment_ready()
         self._load(context.epoch)
         tell_epoch(self._data.train, context.epoch)
-        context.hook("on_train_epoch_start")()
-        self.epoch_progress.increment_started()
-        epoch = self.epoch_loop.run(model, self._data.train, self._data.val)
-        self.epoch_progress.increment_processed()
-        self._take_metrics(epoch)
-        if epoch.outputs is not None:
-            context.hook("training_epoch_end")(epoch.outputs)
+        if not self.passed("epoch_start"):
+            context.hook("on_train_epoch_start")()
+            self.epoch_progress.increment_started()
+            self.mark("epoch_start")
+        if not self.passed("epoch"):
+            epoch = self.epoch_loop.run(model, self._data.train, self._data.val)
+            self.epoch_progress.increment_processed()
+            self._take_metrics(epoch)
+            if epoch.outputs is not None:
+                context.hook("training_epoch_end")(epoch.outputs)
+            self.mark("epoch")
 
     def on_advance_end(self) -> None:
         context = self.context
-        context.hook("on_train_epoch_end")()
+        if not self.passed("epoch_end"):
+            context.hook("on_train_epoch_end")()
+            self.mark("epoch_end")
         # Where Ctrl-C left out a validation, a metric that a scheduler waits for may not be there.
         context.optimization.step_epoch_rates(context.current_metrics, lenient=context.stop.interrupted)
         self._publish()
         self.epoch_progress.increment_completed()
         context.stop.apply()
         self._check_progress()
+        self.mark("idle")
 
     def on_run_end(self) -> FitResult[S]:
         context = self.context
         context.hook("on_train_end")()
         context.hook("on_fit_end")()
         self._publish()
+        self.mark("idle")
         self._check_precision()
         result = FitResult(
             stop_reason=self.stop_reason or StopReason.LEFT,
@@ -289,10 +314,12 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         val_dataloaders: LoadersSource[object] | None = None,
         *,
         resume: bool = False,
+        ckpt_path: CheckpointPath | None = None,
+        exact: bool = False,
     ) -> FitResult[S]:
         unused = () if self.epoch_loop.can_validate(val_dataloaders) else ("epoch_loop.val_loop",)
         with (
-            open_run(self, Stage.FIT, model, unused) as context,
+            open_run(self, Stage.FIT, model, unused, resumed_from(ckpt_path, exact)) as context,
             training(model, self.config.detect_anomaly),
             lent(unwrapped(model), context),
         ):
@@ -307,12 +334,47 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
                 with interruptible(context.stop.interrupt):
                     result = super().run(model, train_dataloaders, val_dataloaders)
                 self._continuation = Continuation.after(model, context.optimization)
+                self.place.leave()
                 return result
             finally:
                 self._resumed = None
                 context.fitting = False
                 context.stop_guarding()
                 context.stop.end()
+
+    def run_state(self) -> dict[str, object]:
+        """What the fit knows besides: its metrics, its times, its loaders, a stop that it was asked for."""
+        context = self.context
+        now = monotonic()
+        return {
+            "metrics": dict(context.metrics),
+            "logged": context.training_metrics.state_dict(),
+            "since_validation": now - context.validated_at,
+            "elapsed": context.stop.elapsed,
+            # What ended the fit, or is about to, does not end one that goes on from its end.
+            "stop": context.stop.requested and not self.done,
+            "data": self._data.state_dict(),
+            "steps_before": self._steps_before,
+            "idle_epochs": self._idle_epochs,
+            "last_output": self._last_output if is_data(self._last_output) else None,
+            "scalars": {index: dict(scalars) for index, scalars in context.optimization.scalars.items()},
+        }
+
+    def _go_on(self, resumed: Mapping[str, object]) -> None:
+        """Take up what `run_state` gave where the run was saved."""
+        if not resumed:
+            return
+        context = self.context
+        context.metrics.update(cast("Mapping[str, float]", resumed["metrics"]))
+        context.training_metrics.load_state_of(resumed["logged"])
+        context.validated_at -= cast("float", resumed["since_validation"])
+        context.stop.took(cast("float", resumed["elapsed"]))
+        if resumed["stop"]:
+            context.stop.request(True)
+        self._steps_before = cast("int", resumed["steps_before"])
+        self._idle_epochs = cast("int", resumed["idle_epochs"])
+        self._last_output = cast("S | None", resumed["last_output"])
+        context.optimization.scalars.update(cast("Mapping[int, dict[str, Tensor | float]]", resumed["scalars"]))
 
     def _load(self, epoch: int) -> None:
         """Have the loaders for this epoch."""

@@ -54,22 +54,41 @@ class TruncatedSteps(Generic[B, S]):
         step: What to do with a piece.
         pieces: Splits a batch.
         hidden: What goes from piece to piece.
+        between: Called between two pieces.
+        done: Asked for the number of pieces of this batch that were done in an earlier process.
 
     Source: https://doi.org/10.1162/neco.1990.2.4.490 (Williams and Peng)
     """
 
-    def __init__(self, step: Callable[[B, int], S], pieces: Callable[[B], Sequence[B]], hidden: HiddenStates) -> None:
+    def __init__(
+        self,
+        step: Callable[[B, int], S],
+        pieces: Callable[[B], Sequence[B]],
+        hidden: HiddenStates,
+        *,
+        between: Callable[[], None],
+        done: Callable[[], int],
+    ) -> None:
         self.__wrapped__ = step
         self._pieces = pieces
         self._hidden = hidden
+        self._between = between
+        self._done = done
+        self.batch: B | None = None
+        """The batch at hand, as a whole."""
 
     def __call__(self, batch: B, batch_idx: int) -> S:
         output: S | None = None
+        self.batch = batch
         self._hidden.forget()
-        for split_idx, piece in enumerate(self._pieces(batch)):
+        pieces, done = self._pieces(batch), self._done()
+        for split_idx in range(done, len(pieces)):
             self._hidden.go_on(split_idx)
             output = None  # two graphs at a time are one too many
-            output = self.__wrapped__(piece, batch_idx)
+            output = self.__wrapped__(pieces[split_idx], batch_idx)
+            if split_idx + 1 < len(pieces):
+                self._between()
+        self.batch = None
         return cast("S", output)
 
 

@@ -11,7 +11,7 @@ from typing_extensions import Never
 
 from typedloops._core.escape import call, name_of
 from typedloops.errors import HookError
-from typedloops.loops.run.context import noted_on
+from typedloops.loops.run.opening import noted_on
 from typedloops.protocols.writer import PredictionWriter
 
 SHAPE = "`def write(self, prediction, batch, batch_idx, dataloader_idx)`"

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import ClassVar, Generic, cast
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import ClassVar, Generic
 
 import torch
 from typing_extensions import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from typedloops._core import BatchProgress, Hook, StopFlag
-from typedloops.errors import ConfigurationError, MisuseError, add_note
+from typedloops.errors import ConfigurationError
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.computing.devices import device_for, place
 from typedloops.loops.run.computing.precision import NumberType, number_type
 from typedloops.loops.run.computing.rng import isolated_rng
-from typedloops.loops.run.computing.torch_settings import torch_settings
 from typedloops.loops.run.hidden import HiddenStates, check_without
 from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.metrics import MetricStore, MetricValues, Scalar
-from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.optimization import Optimization
-from typedloops.loops.run.requirements import check_tree
+from typedloops.loops.run.saving.place import Place
+from typedloops.loops.run.saving.requests import SaveRequest, SaveRequests
+from typedloops.loops.run.saving.sources import ResumeFrom
 from typedloops.loops.run.settings.config import RunConfig
 from typedloops.loops.run.stop_request import StopRequest
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.loops.run.watching.nonfinite import NonFiniteGuard
-from typedloops.protocols.loop import AnyLoop
+from typedloops.protocols.checkpoint import CheckpointFormat
 from typedloops.protocols.trainer import Reduction, Stage, TrainerView
 
 P = ParamSpec("P")
@@ -40,9 +40,45 @@ class Host(TrainerView, Protocol):
 
     @property
     def config(self) -> RunConfig: ...
+    @property
+    def checkpoint_format(self) -> CheckpointFormat: ...
+    def take_resumption(self) -> ResumeFrom | None: ...
     def run_began(self, context: RunContext) -> None: ...
     def run_ended(self, context: RunContext, error: BaseException | None) -> None: ...
     def publish(self, metrics: Mapping[str, float]) -> None: ...
+
+
+class Saving(Protocol):
+    """What saves a run."""
+
+    def ask(self, request: SaveRequest) -> None:
+        """Save at the next boundary."""
+        ...
+
+    def serve(self, loop: LoopNode) -> None:
+        """Save what was asked for; `loop` is at one of its points."""
+        ...
+
+
+class NoSaving:
+    """Saves nothing: where nobody has opened a run."""
+
+    def ask(self, request: SaveRequest) -> None:
+        """Nobody does."""
+
+    def serve(self, loop: LoopNode) -> None:
+        """Nothing is asked for."""
+
+
+class Resuming(Protocol):
+    """What a run goes on from."""
+
+    @property
+    def exact(self) -> bool: ...
+    def load_optimization(self, context: RunContext) -> None: ...
+    def arrived(self, loop: LoopNode, context: RunContext) -> None:
+        """Every loop is where it was: random numbers go on from here."""
+        ...
 
 
 class RunContext:
@@ -52,10 +88,12 @@ class RunContext:
         stage: What the run is for.
         module: What is run.
         host: The trainer, or None for a tree that is run without one.
+        opened_by: The loop at the top of it.
     """
 
-    def __init__(self, stage: Stage, module: object, host: Host | None) -> None:
+    def __init__(self, stage: Stage, module: object, host: Host | None, opened_by: LoopNode) -> None:
         self.stage = stage
+        self.opened_by = opened_by
         self.module = module
         self.host = host
         self.config: RunConfig = RunConfig() if host is None else host.config
@@ -78,6 +116,9 @@ class RunContext:
         self.metrics: dict[str, float] = {}
         self.training_metrics: MetricStore = MetricStore(default="last")
         self.logging_to: MetricStore = self.training_metrics
+        self.requests: SaveRequests = SaveRequests()
+        self.saver: Saving = NoSaving()
+        self.resuming: Resuming | None = None
 
     def takes_in(self, stage: Stage) -> bool:
         """Whether a loop for `stage` may be a part of this run; otherwise it needs one of its own.
@@ -174,7 +215,44 @@ class RunContext:
 class InRun(Loop[P, R], Generic[P, R]):
     """A loop that takes part in a run of a module: it finds the run's context from its place in the tree."""
 
-    transient_fields: ClassVar[tuple[str, ...]] = ("_context",)
+    transient_fields: ClassVar[tuple[str, ...]] = ("_context", "_place")
+
+    points: ClassVar[tuple[str, ...]] = ()
+    """Where in its work a run may be saved, in their order; see `passed` and `mark`."""
+
+    @property
+    def place(self) -> Place:
+        """Where in its work this loop is."""
+        place: object = vars(self).get("_place")
+        if not isinstance(place, Place):
+            place = vars(self)["_place"] = Place(self.points)
+        return place
+
+    def passed(self, point: str) -> bool:
+        """Whether this point was passed before the run was resumed, so that what leads to it is not done again."""
+        place = self.place
+        if not place.skips(point):
+            return False
+        if place.arrives(point) and (context := self.context).resuming is not None:
+            context.resuming.arrived(self, context)
+        return True
+
+    def mark(self, point: str) -> None:
+        """This point is passed; what was asked to be saved is saved here."""
+        self.place.point = point
+        context = self.context
+        if context.requests.flag.requested:
+            context.saver.serve(self)
+
+    def run_state(self) -> dict[str, object]:
+        """What there is of a run under way, besides the declared fields: what data a checkpoint can hold."""
+        return {}
+
+    @property
+    def resumed_state(self) -> Mapping[str, object]:
+        """What `run_state` gave where the run was saved; empty in a run that is not resumed, or once it goes on."""
+        resumed = self.place.resumed
+        return {} if resumed is None else resumed.state
 
     @property
     def context(self) -> RunContext:
@@ -212,42 +290,6 @@ def find_context(loop: LoopNode) -> RunContext | None:
 
 
 @contextmanager
-def open_run(loop: LoopNode, stage: Stage, module: object, unused: Collection[str] = ()) -> Generator[RunContext]:
-    """The run of `module` that `loop` is a part of: the one under way, or a new one.
-
-    A new one checks the module against the tree, and then:
-
-    ```
-    M.configure_callbacks, M.prepare_data, C/M.setup(stage), M.configure_model
-    the module moved to its device, in the precision of the run
-    ...                                   # on an exception: C/M.on_exception
-    C/M.teardown(stage); teardown of every loop, children first
-    ```
-
-    Args:
-        loop: The loop that is about to run.
-        stage: What a new run is for.
-        module: What is to be run.
-        unused: Paths, relative to `loop`, of loops that will not be run.
-    """
-    if loop.at_work:
-        raise MisuseError(
-            type(loop).__name__, "it is already running", "Run another loop from here: a run cannot be inside itself."
-        )
-    current = find_context(loop)
-    check_tree(unwrapped(module), loop, unused)
-    with running(loop):
-        if current is not None and current.module is module and current.takes_in(stage):
-            yield current
-        else:
-            with _new_run(loop, stage, module) as context:
-                yield context
-    for node in _below(loop):
-        if isinstance(node, Loop):
-            node.restarting = False  # in what was not run this time as well
-
-
-@contextmanager
 def running(loop: LoopNode) -> Generator[None]:
     """Mark `loop` as being in the middle of a run."""
     vars(loop)["_running"] = True
@@ -255,91 +297,3 @@ def running(loop: LoopNode) -> Generator[None]:
         yield
     finally:
         vars(loop).pop("_running", None)
-
-
-@contextmanager
-def _new_run(loop: LoopNode, stage: Stage, module: object) -> Generator[RunContext]:
-    trainer = loop.root._trainer  # pyright: ignore[reportPrivateUsage]
-    context = RunContext(stage, module, trainer if isinstance(trainer, Host) else None)
-    vars(loop)["_context"] = context
-    at_start = _below(loop)
-    try:
-        with _settings_of(context.config), _hosted(context):
-            _set_up(context)
-            yield context
-    finally:
-        # Last in, first out: loops are torn down while they know their run, those put into the tree since as well.
-        with ExitStack() as ending:
-            ending.callback(vars(loop).pop, "_context", None)
-            ending.callback(context.optimization.stop_counting)
-            for node in dict.fromkeys([*at_start, *_below(loop)]):
-                if isinstance(node, Loop):
-                    ending.callback(node.teardown)
-
-
-def _settings_of(config: RunConfig) -> AbstractContextManager[None]:
-    return torch_settings(config.float32_matmul_precision, config.deterministic, config.benchmark)
-
-
-def _below(loop: LoopNode) -> list[AnyLoop]:
-    return [node for _, node in loop.walk()]
-
-
-@contextmanager
-def _hosted(context: RunContext) -> Generator[None]:
-    if context.host is not None:
-        context.host.run_began(context)
-    failure: BaseException | None = None
-    try:
-        yield
-    except BaseException as error:
-        failure = error
-        _tell(context, error)
-        raise
-    finally:
-        with noted_on(failure, "teardown"):
-            context.hook("teardown")(str(context.stage))
-        if context.host is not None:
-            with noted_on(failure, "the end of the run"):
-                context.host.run_ended(context, failure)
-
-
-@contextmanager
-def noted_on(failure: BaseException | None, what: str) -> Generator[None]:
-    """Let an error become a note of `failure`, which is the one to be told; without a failure it is raised."""
-    try:
-        yield
-    except Exception as second:
-        if failure is None:
-            raise
-        add_note(failure, f"{what} raised as well: {second!r}")
-
-
-def _tell(context: RunContext, error: BaseException) -> None:
-    """Call `on_exception`; the error that ended the run is the one to be raised, whatever the hook does."""
-    with noted_on(error, "on_exception"):
-        context.hook("on_exception")(error)
-
-
-def _set_up(context: RunContext) -> None:
-    configure_callbacks = context.listeners.of_module("configure_callbacks")
-    if configure_callbacks is not None:
-        callbacks = configure_callbacks()
-        context.listeners.add_callbacks(_several(callbacks))
-    context.listeners.check()
-    warn_of_misnamed_hooks(context.listeners.everybody)
-    for event in ("prepare_data", "configure_model"):
-        own = context.listeners.of_module(event)
-        if event == "configure_model":
-            context.hook("setup")(str(context.stage))
-        if own is not None:
-            own()
-    context.place_module()
-
-
-def _several(callbacks: object) -> Iterable[object]:
-    """What `configure_callbacks` returned as callbacks: several, one, or None for none."""
-    if callbacks is None:
-        return ()
-    one = isinstance(callbacks, type) or not isinstance(callbacks, Iterable)
-    return [callbacks] if one else cast("Iterable[object]", callbacks)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
 
 from torch import Tensor
 from typing_extensions import ParamSpec, TypeVar
 
 from typedloops._core.calls import AnyCallable
+from typedloops._core.counting import check_keys
 from typedloops._core.escape import name_of
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import ModuleError, StepOutputError
@@ -36,6 +37,20 @@ class HiddenStates:
         self.split_idx = 0
         self.states.clear()
         self._returned.clear()
+
+    def state_dict(self) -> dict[str, object]:
+        return {"split_idx": self.split_idx, "states": dict(self.states), "returned": dict(self._returned)}
+
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
+        """Go on in the middle of a batch.
+
+        Raises:
+            StateError: It is no state of these.
+        """
+        parts = check_keys(type(self).__name__, ("split_idx", "states", "returned"), state_dict)
+        self.split_idx = cast("int", parts["split_idx"])
+        self.states = dict(cast("Mapping[int, object]", parts["states"]))
+        self._returned = dict(cast("Mapping[int, object]", parts["returned"]))
 
     def go_on(self, split_idx: int) -> None:
         """A piece begins: it is given what was returned for the one before."""

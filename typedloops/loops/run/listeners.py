@@ -48,6 +48,8 @@ def _arguments() -> dict[str, tuple[str, ...]]:
         "setup": ("stage",),
         "teardown": ("stage",),
         "on_exception": ("exception",),
+        "on_save_checkpoint": ("checkpoint",),
+        "on_load_checkpoint": ("checkpoint",),
         "on_before_zero_grad": ("optimizer",),
         "on_before_backward": ("loss",),
         "on_before_optimizer_step": ("optimizer",),
@@ -140,6 +142,11 @@ class Listeners:
             self.of_callbacks(event)
         for event in ARGUMENTS_OF_MODULE:
             self.of_module(event)
+
+    @property
+    def callbacks(self) -> tuple[object, ...]:
+        """The callbacks, in the order in which they are called."""
+        return self._callbacks
 
     @property
     def everybody(self) -> tuple[object, ...]:

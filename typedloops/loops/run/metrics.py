@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeGuard, cast
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import MisuseError
@@ -32,6 +33,16 @@ class Metric:
         self.reduce: Reduction = reduce
         self._value: Scalar | None = None
         self._weight = 0.0
+
+    def state_dict(self) -> dict[str, object]:
+        return {"reduce": self.reduce, "value": self._value, "weight": self._weight}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, object]) -> Self:
+        """A metric that goes on where its `state_dict` was taken."""
+        metric = cls(cast("Reduction", state["reduce"]))
+        metric._value, metric._weight = cast("Scalar | None", state["value"]), cast("float", state["weight"])
+        return metric
 
     def add(self, value: Scalar, weight: float) -> None:
         if self.reduce == "mean":
@@ -119,6 +130,19 @@ class MetricStore:
         self.closed = True
         self._metrics = {}
         self._taken = set()
+
+    def state_dict(self) -> dict[str, object]:
+        metrics = {name: metric.state_dict() for name, metric in self._metrics.items()}
+        return {"metrics": metrics, "taken": sorted(self._taken), "closed": self.closed}
+
+    def load_state_of(self, state: object) -> None:
+        """Go on where `state_dict` was taken; None changes nothing."""
+        if not is_mapping(state):
+            return
+        metrics = cast("Mapping[str, Mapping[str, object]]", state["metrics"])
+        self._metrics = {name: Metric.of_state(metric) for name, metric in metrics.items()}
+        self._taken = set(cast("list[str]", state["taken"]))
+        self.closed = bool(state["closed"])
 
     def compute(self) -> dict[str, float]:
         return {name: metric.compute() for name, metric in self._metrics.items()}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
+from typing_extensions import Protocol
 
 from typedloops._core import CallCounter, Progress, ReadyCompleted
 from typedloops._core.calls import AnyCallable
@@ -25,6 +26,14 @@ Metrics: TypeAlias = Callable[[], Mapping[str, float]]
 def step_counter() -> Progress[ReadyCompleted]:
     """What counts the steps of an optimizer, or of all."""
     return Progress(ReadyCompleted(), ReadyCompleted())
+
+
+class OpenWindow(Protocol):
+    """Gradients of several batches that are added up, as far as its state goes."""
+
+    @property
+    def is_open(self) -> bool: ...
+    def state_dict(self) -> Mapping[str, object]: ...
 
 
 @dataclass(eq=False)
@@ -45,6 +54,9 @@ class Optimization:
             when all have it on every batch.
         steps_of_each: Counts the steps of each of several optimizers; empty with one.
         scalars: Those of the newest output for each of several optimizers, by their indices.
+        windows: What adds up the gradients of several batches for each optimizer, or None, by their indices; empty
+            while no loop of the library optimizes.
+        resumed_windows: Where those were when the run was saved, until they are made anew.
     """
 
     optimizers: Sequence[Optimizer] = ()
@@ -59,6 +71,8 @@ class Optimization:
     frequencies: Sequence[int] = ()
     steps_of_each: Sequence[Progress[ReadyCompleted]] = ()
     scalars: dict[int, dict[str, Scalar]] = field(default_factory=dict[int, dict[str, Scalar]])
+    windows: dict[int, OpenWindow | None] = field(default_factory=dict[int, "OpenWindow | None"])
+    resumed_windows: dict[int, Mapping[str, object]] = field(default_factory=dict[int, Mapping[str, object]])
     forgets_casts: bool = False
     _handles: list[RemovableHandle] = field(default_factory=list[RemovableHandle])
 
@@ -117,6 +131,12 @@ class Optimization:
             optimizer.step(cast("Callable[[], float]", closure))
         elif self.scaler is None or self.scaler.may_step(optimizer):
             optimizer.step()
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether gradients may wait for batches to come; otherwise the next batch puts them away."""
+        windows = self.windows.values()
+        return not self.automatic or not windows or any(window is not None and window.is_open for window in windows)
 
     @property
     def steps_by_optimizer(self) -> tuple[int, ...]:

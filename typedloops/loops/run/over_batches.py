@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, cast
 
@@ -12,9 +12,11 @@ from typing_extensions import ParamSpec, TypeVar
 
 from typedloops._core import BatchDriver, BatchProgress, BatchStatus, BatchTransfer, ReadyCompleted, StopFlag
 from typedloops._core.calls import AnyCallable
+from typedloops._core.shapes import is_mapping
 from typedloops.errors import InternalError, add_note
 from typedloops.loops.run.context import InRun, RunContext, running
-from typedloops.loops.run.loaders import check_end, check_ran, iterate, length_of, resolve_limit
+from typedloops.loops.run.loaders import check_end, check_ran, length_of, resolve_limit
+from typedloops.loops.run.passes import LoaderPass
 from typedloops.loops.run.settings.config import BatchLimit
 from typedloops.protocols.trainer import Stage
 
@@ -69,12 +71,14 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
     """
 
     state_fields: ClassVar[tuple[str, ...]] = ("batch_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_driver", "_source")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_driver", "_source", "_pass")
+    points: ClassVar[tuple[str, ...]] = ("begun", "batch")
 
     binds_children: ClassVar[bool] = True
 
     _driver: BatchDriver[object, object] | None = None
     _source: BatchSource[object] = NO_SOURCE
+    _pass: LoaderPass[object] | None = None
 
     def __init__(self) -> None:
         self.batch_progress: BatchProgress = BatchProgress()
@@ -84,23 +88,38 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         return self._driver is None or self._driver.status is not BatchStatus.RUNNING
 
     def reset(self) -> None:
-        self.batch_progress.reset_on_run()
+        if self.place.resumed is None:
+            self.batch_progress.reset_on_run()
 
     def advance(self, *args: P.args, **kwargs: P.kwargs) -> None:
         completed = self.batch_progress.current.completed
         self._run_driver(1)
         if self.batch_progress.current.completed == completed:
             raise StopIteration
+        self.on_batches()
 
     def advance_all(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self.restarting:
-            self._run_driver(1)
-            self.restarting = False
-        self._run_driver(-1)
+        while not self.done:
+            completed = self.batch_progress.current.completed
+            self._run_driver(1 if self.restarting else self.batches_to_go)
+            if self.batch_progress.current.completed > completed:
+                self.restarting = False
+                self.on_batches()
+
+    @property
+    def batches_to_go(self) -> int:
+        """How many batches to drive at most before `on_batches`; -1 is all."""
+        return -1
+
+    def on_batches(self) -> None:
+        """Called between two batches, and after the last: often enough for `batches_to_go` and for what is saved."""
+        self.mark("batch")
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
         with running(self):
-            return super().run(*args, **kwargs)
+            result = super().run(*args, **kwargs)
+        self.place.leave()
+        return result
 
     def _run_driver(self, count: int) -> None:
         try:
@@ -120,6 +139,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
     def teardown(self) -> None:
         self._driver = None
         self._source = NO_SOURCE
+        self._pass = None
 
     @property
     def driver(self) -> BatchDriver[object, object]:
@@ -141,6 +161,8 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         resolved = resolve_limit(f"the limit on {name}", limit, length)
         at_most = resolved if most is None else most if resolved is None else min(resolved, most)
         source = BatchSource(name, loader, length, at_most)
+        if self.place.resumed is None:
+            self.place.point = "begun"
         self._source = source
         self.context.batch_progress = self.batch_progress
         self.context.num_batches = source.batches
@@ -170,8 +192,11 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             steps: The counter that `max_steps` limits, or None.
             max_steps: How many optimizer steps to take at most, or None.
         """
+        resumed = self.resumed_state
+        status = BatchStatus(cast("int", resumed.get("status", BatchStatus.RUNNING)))
+        begun, upcoming = (cast("tuple[B | None, B | None]", resumed.get("fetched", (None, None))))
         driver: BatchDriver[B, O] = BatchDriver(
-            () if source.limit == 0 else iterate(source.name, source.loader),
+            self._batches_of(source, status, resumed),
             step,
             self.batch_progress,
             stop_flag or self.context.stop.leave,
@@ -188,8 +213,44 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             steps=steps,
             max_steps=max_steps,
             on_exhausted=check_end,
+            pause=self.context.requests.flag,
+            begun=begun,
+            upcoming=upcoming,
         )
+        if status is not BatchStatus.RUNNING:
+            driver.status = status
         self._driver = cast("BatchDriver[object, object]", driver)
+
+    def _batches_of(self, source: BatchSource[B], status: BatchStatus, resumed: Mapping[str, object]) -> Iterable[B]:
+        """What to drive: the batches of a pass, from where it was if the run goes on in its middle."""
+        if source.limit == 0 or status is not BatchStatus.RUNNING:
+            return ()
+        resuming, position = self.context.resuming, resumed.get("loader")
+        loader_pass = LoaderPass(
+            source.name,
+            source.loader,
+            resumed=position if is_mapping(position) else None,
+            exact=resuming is not None and resuming.exact,
+        )
+        self._pass = cast("LoaderPass[object]", loader_pass)
+        return loader_pass
+
+    def run_state(self) -> dict[str, object]:
+        """Where the driver and its loader are."""
+        driver, counted = self.driver, self.batch_progress.current
+        at_hand = counted.started > counted.completed and driver.status is BatchStatus.RUNNING
+        state: dict[str, object] = {
+            "status": int(driver.status),
+            "fetched": (self.batch_at_hand if at_hand else None, driver.upcoming),
+        }
+        if self._pass is not None and driver.status is BatchStatus.RUNNING:
+            state["loader"] = self._pass.state_dict(counted.ready + (driver.upcoming is not None))
+        return state
+
+    @property
+    def batch_at_hand(self) -> object:
+        """The batch that a step is in the middle of, where that can be saved; otherwise None."""
+        return None
 
     def check_ran(self) -> None:
         """Say so when the loader gave no batches, or not as many as it said."""

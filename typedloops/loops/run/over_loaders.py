@@ -10,11 +10,12 @@ from typing_extensions import TypeVar
 
 from typedloops._core import DataLoaderProgress
 from typedloops.loops.run.computing.modes import evaluating
-from typedloops.loops.run.context import InRun, open_run
+from typedloops.loops.run.context import InRun
 from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.kind import LoadersKind
 from typedloops.loops.run.loaders import as_loaders, length_of, resolve_limit
 from typedloops.loops.run.metrics import MetricStore
+from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.position import LoaderPosition
 from typedloops.loops.run.settings.config import BatchCounts, BatchLimits
 from typedloops.loops.run.settings.limits import counted_limits, each_limit, leaves_nothing
@@ -38,7 +39,16 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
 
     opens_run: ClassVar[bool] = True
     state_fields: ClassVar[tuple[str, ...]] = ("dataloader_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_positions", "_results")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_positions", "_results", "_logged")
+    points: ClassVar[tuple[str, ...]] = (
+        "begun",
+        "start",
+        "epoch_start",
+        "loader",
+        "loader_end",
+        "results",
+        "epoch_end",
+    )
 
     kind: ClassVar[LoadersKind]
 
@@ -48,6 +58,7 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
     _loaders: Sequence[Iterable[B]] = ()
     _positions: Sequence[LoaderPosition] = ()
     _results: list[T]
+    _logged: MetricStore
 
     def __init__(self, limit_batches: BatchCounts | None = None) -> None:
         where = f"{type(self).__name__}.limit_batches"
@@ -79,7 +90,8 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
         return self.dataloader_progress.current.completed >= len(self._loaders)
 
     def reset(self) -> None:
-        self.dataloader_progress.reset_on_run()
+        if self.place.resumed is None:
+            self.dataloader_progress.reset_on_run()
 
     def loaders(self, dataloaders: Loaders[B]) -> Sequence[Iterable[B]]:
         """The loaders that are meant, of each of which the limit leaves something.
@@ -100,10 +112,19 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
         self._loaders = self.loaders(given)
         self._positions = self.positions(len(self._loaders))
         self.given_several = not any(loader is given for loader in self._loaders)
-        self._results = []
+        self._results = self.resumed_results
         self._tell_epoch()
-        self.context.hook(f"on_{self.kind.name}_start")()
-        self.context.hook(f"on_{self.kind.name}_epoch_start")()
+        self.passed("begun")
+        for event, point in (("start", "start"), ("epoch_start", "epoch_start")):
+            if not self.passed(point):
+                self.context.hook(f"on_{self.kind.name}_{event}")()
+                self.mark(point)
+        self.passed("loader_end")
+
+    @property
+    def resumed_results(self) -> list[T]:
+        """What the loaders gave that were done when the run was saved."""
+        return []
 
     def _tell_epoch(self) -> None:
         """Within a fit the loaders are told which epoch it is."""
@@ -113,16 +134,23 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
 
     def advance(self, model: M, dataloaders: LoadersSource[B]) -> None:
         index = self.dataloader_progress.current.completed
-        self.dataloader_progress.increment_ready()
+        if not self.passed("loader"):
+            self.dataloader_progress.increment_ready()
+            self.place.point = "loader"
         result = self.run_loader(model, self._loaders[index], self._positions[index])
         self.context.stop.check_left()
         self._results.append(result)
         self.dataloader_progress.increment_completed()
+        self.mark("loader_end")
 
     def on_run_end(self) -> R:
         context = self.context
-        self.on_results(self._results)
-        context.hook(f"on_{self.kind.name}_epoch_end")()
+        if not self.passed("results"):
+            self.on_results(self._results)
+            self.mark("results")
+        if not self.passed("epoch_end"):
+            context.hook(f"on_{self.kind.name}_epoch_end")()
+            self.mark("epoch_end")
         result = self.result(self._results)
         self.on_result(result)
         context.logging_to.close()
@@ -136,15 +164,25 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
             context.log_to(MetricStore(default="mean")),
         ):
             before = context.num_batches, context.batch_progress
+            self._logged = context.logging_to
+            self._logged.load_state_of(self.resumed_state.get("logged"))
+            if self.place.resumed is None:
+                self.place.point = "begun"
             try:
-                return super().run(model, dataloaders)
+                result = super().run(model, dataloaders)
             finally:
                 context.num_batches, context.batch_progress = before
+            self.place.leave()
+            return result
+
+    def run_state(self) -> dict[str, object]:
+        return {"logged": self._logged.state_dict()}
 
     def teardown(self) -> None:
         self._loaders = ()
         self._positions = ()
         self._results = []
+        vars(self).pop("_logged", None)
 
     @abstractmethod
     def run_loader(self, model: M, loader: Iterable[B], position: LoaderPosition) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Generic, TypeAlias, cast
 from weakref import WeakKeyDictionary
@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, get_worker_info
 from typing_extensions import TypeVar
 
+from typedloops.loops.run.loaders import iterate
 from typedloops.protocols.anything import Anything
 
 B = TypeVar("B")
@@ -196,3 +197,29 @@ def _arrive(indices: object, seed: int) -> object:
 
 
 _INDICES: WeakKeyDictionary[Loader, _Indices[object]] = WeakKeyDictionary()
+
+
+class LoaderPass(Generic[B]):
+    """One pass through a loader, whose position can be saved, and which can be begun again there."""
+
+    def __init__(
+        self, where: str, loader: Iterable[B], *, resumed: Mapping[str, object] | None = None, exact: bool = False
+    ) -> None:
+        self._where = where
+        self._loader = loader
+        self._resumed = resumed
+        self._start: PassStart | None = None
+
+    def __iter__(self) -> Iterator[B]:
+        if self._resumed is None:
+            self._start = PassStart.of(self._loader)
+            if isinstance(self._loader, DataLoader):
+                return begin(self._loader, self._start)
+            return iterate(self._where, self._loader)
+        self._start = PassStart(cast("dict[str, Tensor]", self._resumed["states"]), bool(self._resumed["reused"]))
+        self._start.restore(self._loader)
+        return begin(self._loader, self._start, cast("int", self._resumed["taken"]))
+
+    def state_dict(self, taken: int) -> dict[str, object]:
+        assert self._start is not None
+        return {"states": self._start.states, "reused": self._start.reused, "taken": taken}

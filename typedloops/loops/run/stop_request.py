@@ -28,6 +28,7 @@ class StopRequest:
         self.time_is_up: bool = False
         self._may_stop: Callable[[], bool] = _at_once
         self._deadline: float | None = None
+        self._began: float = monotonic()
 
     def begin(self, may_stop: Callable[[], bool], seconds: float | None) -> None:
         """A fit begins.
@@ -37,7 +38,20 @@ class StopRequest:
             seconds: How long the fit may take, or None.
         """
         self._may_stop = may_stop
-        self._deadline = None if seconds is None else monotonic() + seconds
+        self._began = monotonic()
+        self._deadline = None if seconds is None else self._began + seconds
+        self.apply()
+
+    @property
+    def elapsed(self) -> float:
+        """How many seconds the fit has taken, in earlier processes too."""
+        return monotonic() - self._began
+
+    def took(self, seconds: float) -> None:
+        """An earlier process has taken so long for the fit already."""
+        self._began -= seconds
+        if self._deadline is not None:
+            self._deadline -= seconds
         self.apply()
 
     def end(self) -> None:

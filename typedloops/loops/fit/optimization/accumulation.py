@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
 from typedloops._core import BatchProgress
-from typedloops.errors import StepOutputError
+from typedloops._core.counting import check_keys
+from typedloops.errors import StateError, StepOutputError
 from typedloops.loops.run.settings.config import Weigh
 
 if TYPE_CHECKING:
@@ -70,6 +71,21 @@ class GradientWindow(Generic[B]):
         self._divisor = size
         self._added = 0
         self._weight: Tensor | float = 0.0
+
+    def state_dict(self) -> dict[str, object]:
+        return {"divisor": self._divisor, "added": self._added, "weight": self._weight}
+
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
+        """Go on with a window that was open; the gradients are loaded elsewhere.
+
+        Raises:
+            StateError: It is no state of a window.
+        """
+        parts = check_keys(type(self).__name__, ("divisor", "added", "weight"), state_dict)
+        divisor, added, weight = parts["divisor"], parts["added"], parts["weight"]
+        if not (isinstance(divisor, int) and isinstance(added, int) and isinstance(weight, (int, float, Tensor))):
+            raise StateError(type(self).__name__, f"{parts!r:.80} is no state of it", "Load what was saved.")
+        self._divisor, self._added, self._weight = divisor, added, weight
 
     @property
     def is_open(self) -> bool:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeAlias, cast
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
@@ -106,7 +107,8 @@ class ClosureStep(Generic[B, O]):
         self._scaler = scaler
         self._own_step = optimizer_step
         self._outputs: list[O] = []
-        self._last_loss: Tensor
+        # Of a window that was begun in an earlier process nothing is left but its gradients.
+        self._last_loss: Tensor = torch.full((), torch.nan)
         self._ready = False
 
     def __call__(self, batch: B, batch_idx: int) -> O:

@@ -92,7 +92,7 @@ class StepMaker(Generic[B, O]):
             position: Which of how many it is.
         """
         losses = LossFinder(self._model.training_step, remembers=self._context.hidden is not None)
-        window, clip, guard = self.window_of(optimizer), self._clipping_of(optimizer, position), self._context.guard
+        window, clip, guard = self._resumed_window(optimizer, position), self._clipping_of(optimizer, position), self._context.guard
         if guard is not None:
             clip = guard.before_clipping(optimizer, clip)
         zero_grad = None if _sets_grads_to_none(optimizer) else optimizer.zero_grad
@@ -154,6 +154,15 @@ class StepMaker(Generic[B, O]):
         """What the module does in its own way, told which optimizer it is for if it asks."""
         own = self._context.listeners.of_module(name)
         return None if own is None else position.told(own, len(ARGUMENTS_OF_MODULE[name]))
+
+    def _resumed_window(self, optimizer: Optimizer, position: OptimizerPosition) -> Window[B] | None:
+        """The window of an optimizer, where it was if the run goes on in the middle of one."""
+        optimization, window = self._context.optimization, self.window_of(optimizer)
+        optimization.windows[position.index] = window if isinstance(window, GradientWindow) else None
+        resumed = optimization.resumed_windows.pop(position.index, None)
+        if resumed is not None and isinstance(window, GradientWindow):
+            window.load_state_dict(resumed)
+        return window
 
     def window_of(self, optimizer: Optimizer) -> Window[B] | None:
         """The batches whose gradients are added up for each step of an optimizer, or None where it steps on each."""

@@ -4,34 +4,105 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from typing import TypeAlias, cast
 
 import torch
+from torch import Tensor
+
+from typedloops.errors import StateError
+
+States: TypeAlias = "dict[str, object]"
 
 
 class RngStates:
-    """Where the generators of Python, NumPy (where it is loaded), torch and its devices are now."""
+    """Where the generators of Python, NumPy (where it is loaded), torch and its devices are now.
 
-    def __init__(self) -> None:
-        self._restoring: list[Callable[[], object]] = [
-            partial(random.setstate, random.getstate()),
-            partial(torch.set_rng_state, torch.get_rng_state()),
-        ]
-        if "numpy.random" in sys.modules:
-            import numpy as np
+    Args:
+        states: What `state_dict` gave; by default they are asked.
+    """
 
-            self._restoring.append(partial(np.random.set_state, np.random.get_state()))
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
-            self._restoring.append(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
-        if torch.backends.mps.is_available():
-            self._restoring.append(partial(torch.mps.set_rng_state, torch.mps.get_rng_state()))
+    def __init__(self, states: Mapping[str, object] | None = None) -> None:
+        self._states: Mapping[str, object] = _asked() if states is None else states
+
+    def state_dict(self) -> States:
+        """The states by the name of their generator, made of numbers, tuples and tensors."""
+        return dict(self._states)
 
     def restore(self) -> None:
-        """Put the generators back there."""
-        for restore in self._restoring:
-            restore()
+        """Put the generators back there; those that were not there then are left as they are.
+
+        Raises:
+            StateError: A state is of a generator that is not here, or of another number of devices.
+        """
+        for name, state in self._states.items():
+            setter = _setters().get(name)
+            if setter is None:
+                raise StateError(
+                    f"random numbers of {name}",
+                    "there is no such generator here",
+                    "Go on with the packages and devices that the state is from.",
+                )
+            try:
+                setter(state)
+            except (TypeError, ValueError, RuntimeError, IndexError) as error:
+                raise StateError(
+                    f"random numbers of {name}", f"the state does not fit: {error}", "Load a state as it was saved."
+                ) from error
+
+
+def _asked() -> States:
+    states: States = {"python": random.getstate(), "torch": torch.get_rng_state()}
+    if "numpy.random" in sys.modules:
+        import numpy as np
+
+        kind, keys, *rest = cast("tuple[str, object, int, int, float]", np.random.get_state())
+        states["numpy"] = (kind, torch.tensor(keys, dtype=torch.int64), *rest)
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _setters() -> dict[str, Callable[[object], object]]:
+    setters: dict[str, Callable[[object], object]] = {
+        "python": _set_python,
+        "torch": lambda state: torch.set_rng_state(cast("Tensor", state)),
+    }
+    if "numpy" in sys.modules or _has_numpy():
+        setters["numpy"] = _set_numpy
+    if torch.cuda.is_available():
+        setters["cuda"] = _set_cuda
+    if torch.backends.mps.is_available():
+        setters["mps"] = lambda state: torch.mps.set_rng_state(cast("Tensor", state))
+    return setters
+
+
+def _has_numpy() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("numpy") is not None
+
+
+def _set_python(state: object) -> None:
+    version, numbers, following = cast("tuple[int, Sequence[int], float | None]", state)
+    random.setstate((version, tuple(numbers), following))
+
+
+def _set_numpy(state: object) -> None:
+    import numpy as np
+
+    kind, keys, *rest = cast("tuple[str, Tensor, int, int, float]", state)
+    np.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
+
+
+def _set_cuda(state: object) -> None:
+    states = cast("list[Tensor]", state)
+    if len(states) != torch.cuda.device_count():
+        raise ValueError(f"it is of {len(states)} devices, and there are {torch.cuda.device_count()}")
+    torch.cuda.set_rng_state_all(states)
 
 
 @contextmanager

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
+from torch.amp.grad_scaler import OptState
 from torch.optim import Optimizer
 
 from typedloops._core import Progress, ReadyCompleted
-from typedloops.errors import OptimizerError
+from typedloops._core.shapes import is_list_or_tuple, is_mapping
+from typedloops.errors import OptimizerError, StateError
 
 if TYPE_CHECKING:
     from typedloops._core.optimizing import Loss
@@ -85,12 +87,48 @@ class LossScaler:
         """This scaler for one optimizer."""
         return OptimizerScaler(self, optimizer)
 
-    def state_dict(self) -> dict[str, object]:
-        self._adapt()
-        return self.grad_scaler.state_dict()
+    def state_of(self, optimizers: Sequence[Optimizer]) -> dict[str, object]:
+        """The scale, and what is known of gradients that wait for their step.
 
-    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        self.grad_scaler.load_state_dict(dict(state_dict))
+        Args:
+            optimizers: All that it scales for.
+        """
+        if not self._pending:
+            self._adapt()  # as it would be before the next loss is scaled: nothing is in between
+        return {
+            "scaler": self.grad_scaler.state_dict(),
+            "due": self._due,
+            "has_scaled": self._has_scaled,
+            "pending": [index for index, each in enumerate(optimizers) if id(each) in self._pending],
+            "found": {index: self._found(each) for index, each in enumerate(optimizers) if id(each) in self._unscaled},
+        }
+
+    def load_state_of(self, optimizers: Sequence[Optimizer], state: Mapping[str, object]) -> None:
+        """Load what `state_of` gave for as many optimizers.
+
+        Raises:
+            StateError: It is no such state.
+        """
+        scaler, pending, found = state.get("scaler"), state.get("pending"), state.get("found")
+        if not (is_mapping(scaler) and is_list_or_tuple(pending) and is_mapping(found)):
+            raise StateError("the loss scaler", f"{state!r:.60} is no state of it", "Load what was saved.")
+        self.grad_scaler.load_state_dict(dict(scaler))
+        self._due, self._has_scaled = bool(state.get("due")), bool(state.get("has_scaled"))
+        self._pending = {id(optimizers[index]) for index in pending if isinstance(index, int)}
+        self._unscaled.clear()
+        for index, flags in cast("Mapping[int, Mapping[str, float]]", found).items():
+            self._unscaled.add(id(optimizers[index]))
+            self._find(optimizers[index], flags)
+
+    def _found(self, optimizer: Optimizer) -> dict[str, float]:
+        """Whether gradients that were unscaled had an infinite one, by their device."""
+        found = self.grad_scaler._found_inf_per_device(optimizer)  # pyright: ignore[reportPrivateUsage]
+        return {str(device): float(cast("Tensor", flag)) for device, flag in found.items()}
+
+    def _find(self, optimizer: Optimizer, flags: Mapping[str, float]) -> None:
+        found = {torch.device(name): torch.tensor(flag, device=name) for name, flag in flags.items()}
+        states = self.grad_scaler._per_optimizer_states  # pyright: ignore[reportPrivateUsage]
+        states[id(optimizer)] = {"stage": OptState.UNSCALED, "found_inf_per_device": found}
 
     def _adapt(self) -> None:
         if self._due:

@@ -1,0 +1,4 @@
+class Staging:
+    def copied(self, content):
+        import copy
+        return copy.deepcopy(content)

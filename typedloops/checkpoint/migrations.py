@@ -1,0 +1,5 @@
+CONTENT_VERSION = 1
+
+
+def migrated(content):
+    return content

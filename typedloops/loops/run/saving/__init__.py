@@ -1,0 +1,1 @@
+"""Saving a run at its boundaries, and going on from there."""

@@ -1,0 +1,135 @@
+"""What a checkpoint of a run is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from typedloops.checkpoint.migrations import CONTENT_VERSION
+from typedloops.loops.base.node import LoopNode
+from typedloops.loops.base.state import SavableLoop, collect_state
+from typedloops.loops.run.computing.rng import RngStates
+from typedloops.loops.run.context import InRun, RunContext
+from typedloops.loops.run.saving.callback_states import states_of
+from typedloops.loops.run.saving.module_state import gradients_of, rest_of, weights_of
+from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
+from typedloops.loops.run.unwrapped import unwrapped
+
+
+def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") -> dict[str, object]:
+    """The whole of what a run needs to go on as if nothing had happened.
+
+    Args:
+        root: The loop at the top of the run.
+        at: The loop that is at one of its points, the innermost that is under way; None when none is.
+        order: How many checkpoints there were before.
+        note: Why the run does not go on exactly from here; empty when it does.
+
+    Returns:
+        These parts, those of runs within the run with a number after their name:
+
+        - `about`: the version of the content, and how far the run has come;
+        - `module`: the weights; `rest`: what belongs to the module besides, and gradients that are added up;
+        - `optimizers`: optimizers, schedulers, loss scaler;
+        - `loops`: the tree, what its loops declare, where each of those under way is;
+        - `callbacks`, `custom`: the states of callbacks, what `on_save_checkpoint` added;
+        - `rng`: the random numbers of Python, NumPy, torch and its devices.
+
+    Raises:
+        CheckpointError: Something in it cannot be saved.
+    """
+    runs = contexts_of(root if at is None else at)
+    outermost, innermost = runs[0], runs[-1]
+    custom: dict[str, object] = {}
+    content: dict[str, object] = {
+        "about": {**_about(outermost, innermost), "order": order, "weights_only": False, "note": note},
+        "loops": {"tree": tree_of(root), "state": _declared(root), "places": _places(root), "at": _path(root, at)},
+        "callbacks": states_of(outermost.listeners.callbacks),
+        "rng": RngStates().state_dict(),
+    }
+    for depth, context in enumerate(runs):
+        content |= {named(part, depth): state for part, state in _parts_of(context).items()}
+        # The callbacks are those of the trainer, whatever runs within its run.
+        hook = context.hook("on_save_checkpoint") if depth == 0 else context.listeners.of_module("on_save_checkpoint")
+        if hook is not None:
+            hook(custom)
+    return {**content, "custom": custom}
+
+
+def weights_content(context: RunContext, order: int) -> dict[str, object]:
+    """The weights alone."""
+    about = {**_about(context, context), "order": order, "weights_only": True, "note": ""}
+    return {"about": about, "module": dict(weights_of(unwrapped(context.module)))}
+
+
+def named(part: str, depth: int) -> str:
+    """What a part of a run within so many others is called."""
+    return f"{part}_{depth}" if depth else part
+
+
+def contexts_of(node: LoopNode) -> list[RunContext]:
+    """The runs that a loop takes part in, the outermost first."""
+    found = [context for loop in _ancestry(node) if isinstance(context := vars(loop).get("_context"), RunContext)]
+    return found[::-1]
+
+
+def tree_of(root: LoopNode) -> dict[str, object]:
+    """The class of each loop by its path."""
+    return {path or ".": f"{type(loop).__module__}.{type(loop).__qualname__}" for path, loop in root.walk()}
+
+
+def _ancestry(node: LoopNode) -> Iterator[LoopNode]:
+    above: LoopNode | None = node
+    while above is not None:
+        yield above
+        above = above.parent
+
+
+def _parts_of(context: RunContext) -> dict[str, object]:
+    module, optimization = unwrapped(context.module), context.optimization
+    gradients = gradients_of(module, optimization.optimizers) if optimization.adds_up else {}
+    return {
+        "module": dict(weights_of(module)),
+        "rest": {**rest_of(module), "gradients": gradients},
+        "optimizers": {**optimization_state(optimization), "windows": window_states(optimization)},
+    }
+
+
+def _about(outermost: RunContext, innermost: RunContext) -> dict[str, object]:
+    return {
+        "version": CONTENT_VERSION,
+        "typedloops": release_of("typedloops"),
+        "torch": str(torch.__version__),
+        "stage": str(outermost.stage),
+        "epoch": innermost.epoch,
+        "step": innermost.optimization.steps.total.completed,
+    }
+
+
+@cache
+def release_of(package: str) -> str:
+    """The version of an installed package; empty where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _declared(root: LoopNode) -> dict[str, object]:
+    return collect_state(root) if isinstance(root, SavableLoop) else {}
+
+
+def _places(root: LoopNode) -> dict[str, object]:
+    return {
+        path or ".": {"point": loop.place.point, "state": loop.run_state()}
+        for path, loop in root.walk()
+        if isinstance(loop, InRun) and loop.place.point
+    }
+
+
+def _path(root: LoopNode, at: LoopNode | None) -> str:
+    found: Sequence[str] = [path or "." for path, loop in root.walk() if loop is at]
+    return found[0] if found else ""

@@ -1,0 +1,183 @@
+"""What is kept of a module: its weights, and what its `state_dict` leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeGuard, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from typing_extensions import Protocol, runtime_checkable
+
+from typedloops._core.shapes import is_list_or_tuple, is_mapping
+from typedloops.errors import CheckpointError
+from typedloops.protocols.state import Stateful
+
+REMEDY = "Build the module that was saved, with the same arguments."
+
+
+@runtime_checkable
+class MetricObject(Protocol):
+    """A metric that adds up what it is shown: one of torchmetrics, whose state is not in `state_dict`."""
+
+    @property
+    def metric_state(self) -> Mapping[str, object]: ...
+    def update(self, *args: object, **kwargs: object) -> None: ...
+    def compute(self) -> object: ...
+
+
+def weights_of(module: object) -> Mapping[str, object]:
+    """The weights and persistent buffers of a module by name.
+
+    Raises:
+        CheckpointError: It has none that could be asked for.
+    """
+    if not isinstance(module, Stateful):
+        raise CheckpointError(
+            type(module).__name__,
+            "it cannot be saved: it has no `state_dict` and `load_state_dict`",
+            "Give it both, or make it an nn.Module.",
+        )
+    return module.state_dict()
+
+
+def load_weights_into(where: str, module: object, weights: Mapping[str, object]) -> None:
+    """Load what `weights_of` gave.
+
+    Raises:
+        CheckpointError: It does not fit.
+    """
+    if isinstance(module, nn.Module):
+        own: Mapping[str, object] = module.state_dict()
+        _check_names(where, own.keys(), weights.keys())
+    if not isinstance(module, Stateful):
+        raise CheckpointError(where, f"a {type(module).__name__} has no `load_state_dict`", REMEDY)
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(where, f"the weights do not fit: {error}", REMEDY) from error
+
+
+def _check_names(where: str, here: Iterable[str], there: Iterable[str]) -> None:
+    here, there = set(here), set(there)
+    lines = [f"- {name}" for name in sorted(there - here)] + [f"+ {name}" for name in sorted(here - there)]
+    if lines:
+        raise CheckpointError(
+            where,
+            "the module has other weights than the checkpoint (-: only there, +: only here):\n" + "\n".join(lines),
+            REMEDY,
+        )
+
+
+def rest_of(module: object) -> dict[str, object]:
+    """What belongs to a module and is not in its `state_dict`.
+
+    Those are buffers that are not persistent, metrics, which submodules are in eval mode, and which
+    parameters need no gradient.
+    """
+    if not isinstance(module, nn.Module):
+        return {}
+    return {
+        "buffers": dict(_passing_buffers(module)),
+        "metrics": {name: _state_of(metric) for name, metric in _metrics(module)},
+        "eval": [name for name, part in module.named_modules() if not part.training],
+        "frozen": [name for name, parameter in module.named_parameters() if not parameter.requires_grad],
+    }
+
+
+def load_rest_into(module: object, rest: Mapping[str, object]) -> None:
+    """Load what `rest_of` gave into a module whose weights fit."""
+    if not isinstance(module, nn.Module) or not rest:
+        return
+    load_modes_into(module, rest)
+    buffers, metrics = _mapping(rest, "buffers"), _mapping(rest, "metrics")
+    for name, buffer in _passing_buffers(module):
+        saved = buffers.get(name)
+        if isinstance(saved, Tensor):
+            _put_buffer(module, name, saved.to(buffer.device))
+    for name, metric in _metrics(module):
+        saved = metrics.get(name)
+        if is_mapping(saved):
+            _load_metric(metric, saved)
+
+
+def load_modes_into(module: nn.Module, rest: Mapping[str, object]) -> None:
+    """Load the modes of all parts and what is frozen."""
+    in_eval, frozen = rest.get("eval"), rest.get("frozen")
+    if is_list_or_tuple(in_eval) and is_list_or_tuple(frozen):
+        for name, part in module.named_modules():
+            part.training = name not in in_eval
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name not in frozen)
+
+
+def _passing_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    kept = module.state_dict().keys()
+    return ((name, buffer) for name, buffer in module.named_buffers() if name not in kept)
+
+
+def _put_buffer(module: nn.Module, name: str, value: Tensor) -> None:
+    *path, last = name.split(".")
+    setattr(module.get_submodule(".".join(path)), last, value)
+
+
+def _metrics(module: nn.Module) -> Iterator[tuple[str, MetricObject]]:
+    return ((name, part) for name, part in module.named_modules() if _is_metric(part))
+
+
+def _is_metric(part: object) -> TypeGuard[MetricObject]:
+    # By its class: a property may compute something.
+    return all(hasattr(type(part), name) for name in ("metric_state", "update", "compute"))
+
+
+def _state_of(metric: MetricObject) -> dict[str, object]:
+    return {"state": dict(metric.metric_state), "updates": getattr(metric, "_update_count", 0)}
+
+
+def _load_metric(metric: MetricObject, saved: Mapping[str, object]) -> None:
+    device: object = getattr(metric, "device", None)
+    for name, value in _mapping(saved, "state").items():
+        setattr(metric, name, _on(device, value))
+    # torchmetrics has no setter for it, and takes a metric without updates for an empty one.
+    vars(metric)["_update_count"] = saved.get("updates", 0)
+    vars(metric)["_computed"] = None
+
+
+def _on(device: object, value: object) -> object:
+    if isinstance(value, Tensor):
+        return value.to(device) if isinstance(device, torch.device) else value
+    return [_on(device, item) for item in value] if is_list_or_tuple(value) else value
+
+
+def gradients_of(module: object, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
+    """The gradients that there are, by the name of their parameter."""
+    return {name: value.grad for name, value in _parameters(module, optimizers) if value.grad is not None}
+
+
+def load_gradients_into(module: object, optimizers: Iterable[Optimizer], gradients: Mapping[str, object]) -> None:
+    """Load what `gradients_of` gave; other parameters have none afterwards."""
+    for name, parameter in _parameters(module, optimizers):
+        saved = gradients.get(name)
+        parameter.grad = saved.to(parameter.device) if isinstance(saved, Tensor) else None
+
+
+def _parameters(module: object, optimizers: Iterable[Optimizer]) -> Iterator[tuple[str, Tensor]]:
+    seen: set[int] = set()
+    named = list(module.named_parameters()) if isinstance(module, nn.Module) else []
+    for name, parameter in [*named, *_of_optimizers(optimizers)]:
+        if id(parameter) not in seen:
+            seen.add(id(parameter))
+            yield name, parameter
+
+
+def _of_optimizers(optimizers: Iterable[Optimizer]) -> Iterator[tuple[str, Tensor]]:
+    for place, optimizer in enumerate(optimizers):
+        for index, group in enumerate(optimizer.param_groups):
+            for number, parameter in enumerate(cast("list[Tensor]", group["params"])):
+                yield f"optimizer {place}, group {index}, parameter {number}", parameter
+
+
+def _mapping(values: Mapping[str, object], name: str) -> Mapping[str, object]:
+    value = values.get(name)
+    return value if is_mapping(value) else {}

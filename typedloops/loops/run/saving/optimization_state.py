@@ -1,0 +1,117 @@
+"""The state of optimizers, schedulers and the loss scaler of a fit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from torch import Tensor
+from torch.optim import Optimizer
+from typing_extensions import Protocol
+
+from typedloops._core.shapes import is_list_or_tuple, is_mapping
+from typedloops.errors import OptimizerError, StateError
+from typedloops.loops.run.optimization import Optimization
+from typedloops.loops.run.scheduled_rate import ScheduledRate
+
+
+class Resumable(Protocol):
+    """An optimizer or a scheduler, as far as its state goes."""
+
+    def state_dict(self) -> dict[str, object]: ...
+    def load_state_dict(self, state_dict: dict[str, object], /) -> object: ...
+
+
+def optimization_state(optimization: Optimization) -> dict[str, object]:
+    """What a later fit needs to go on with optimizers that are made anew."""
+    return {
+        "optimizers": [_saved(optimizer) for optimizer in optimization.optimizers],
+        "schedulers": [_saved(rate.scheduler) for rate in optimization.rates],
+        "rates": [
+            {"due": rate.due, "pending": rate.pending, "progress": rate.progress.state_dict()}
+            for rate in optimization.rates
+        ],
+        "scaler": None if optimization.scaler is None else optimization.scaler.state_of(optimization.optimizers),
+    }
+
+
+def window_states(optimization: Optimization) -> dict[int, object]:
+    """Where the windows of gradients are that are added up for each optimizer."""
+    return {index: window.state_dict() for index, window in optimization.windows.items() if window is not None}
+
+
+def load_optimization(optimization: Optimization, state: Mapping[str, object]) -> None:
+    """Give optimizers and schedulers that were made anew the states of those before.
+
+    Raises:
+        OptimizerError: They are others.
+        StateError: It is no such state.
+    """
+    optimizers, schedulers, rates = (_items(state, name) for name in ("optimizers", "schedulers", "rates"))
+    _check_alike(optimization.optimizers, optimizers)
+    _check_alike([rate.scheduler for rate in optimization.rates], schedulers)
+    for optimizer, saved in zip(optimization.optimizers, optimizers, strict=True):
+        _load(optimizer, saved)
+        _keep_types(optimizer, saved["state"])
+    for rate, saved, counts in zip(optimization.rates, schedulers, rates, strict=True):
+        _load(rate.scheduler, saved)
+        _load_counts(rate, counts)
+    scaler = state.get("scaler")
+    if optimization.scaler is not None and is_mapping(scaler):
+        optimization.scaler.load_state_of(optimization.optimizers, scaler)
+
+
+def _saved(thing: object) -> dict[str, object]:
+    return {"kind": type(thing).__name__, "state": cast("Resumable", thing).state_dict()}
+
+
+def _load(thing: object, saved: Mapping[str, object]) -> None:
+    state = saved.get("state")
+    if not is_mapping(state):
+        raise StateError("optimizers", f"{state!r:.60} is no state", "Load what was saved.")
+    try:
+        cast("Resumable", thing).load_state_dict(copy.copy(dict(state)))
+    except ValueError as error:
+        raise _others(f"what it made does not fit: {error}") from error
+
+
+def _keep_types(optimizer: Optimizer, saved: object) -> None:
+    """Undo torch's conversion of an optimizer's state to the type of its parameter: sums may be kept in more bits."""
+    states = saved.get("state") if is_mapping(saved) else None
+    if not is_mapping(states):
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in cast("list[Tensor]", group["params"])]
+    of_optimizer = cast("dict[Tensor, dict[str, object]]", optimizer.state)
+    for index, entries in cast("Mapping[int, object]", states).items():
+        if is_mapping(entries) and index < len(parameters) and parameters[index] in of_optimizer:
+            loaded = of_optimizer[parameters[index]]
+            for name, value in entries.items():
+                now = loaded.get(name)
+                if isinstance(value, Tensor) and isinstance(now, Tensor) and now.dtype != value.dtype:
+                    loaded[name] = value.to(now.device, copy=True)
+
+
+def _load_counts(rate: ScheduledRate, counts: Mapping[str, object]) -> None:
+    due, pending, progress = counts.get("due"), counts.get("pending"), counts.get("progress")
+    if not isinstance(due, int) or not isinstance(pending, bool) or not is_mapping(progress):
+        raise StateError("schedulers", f"{counts!r:.60} are no counts", "Load what was saved.")
+    rate.due, rate.pending = due, pending
+    rate.progress.load_state_dict(progress)
+
+
+def _items(state: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
+    items = state.get(name)
+    if not is_list_or_tuple(items) or not all(map(is_mapping, items)):
+        raise StateError(name, f"{items!r:.60} is no list of states", "Load what was saved.")
+    return cast("list[Mapping[str, object]]", list(items))
+
+
+def _check_alike(things: Sequence[object], saved: Sequence[Mapping[str, object]]) -> None:
+    now, then = [type(thing).__name__ for thing in things], [str(each.get("kind")) for each in saved]
+    if now != then:
+        raise _others(f"it made {', '.join(now) or 'none'}, and the last fit had {', '.join(then) or 'none'}")
+
+
+def _others(problem: str) -> OptimizerError:
+    return OptimizerError("configure_optimizers", problem, "Make the same, or start anew.")

@@ -1,0 +1,87 @@
+"""Saves a run when it is at a boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from typedloops.checkpoint.copying import Staging
+from typedloops.checkpoint.writer import Writer
+from typedloops.loops.base.node import LoopNode
+from typedloops.loops.run.context import InRun
+from typedloops.loops.run.saving.content import content_of, contexts_of, weights_content
+from typedloops.loops.run.saving.requests import SaveRequest, SaveRequests
+from typedloops.protocols.checkpoint import CheckpointFormat
+
+
+class Saver:
+    """Saves a run, and the runs within it, where one of its loops is at one of its points.
+
+    Args:
+        root: The loop at the top of the run.
+        requests: What is to be saved.
+        format_: How it is written.
+    """
+
+    def __init__(self, root: LoopNode, requests: SaveRequests, format_: CheckpointFormat) -> None:
+        self._root = root
+        self._requests = requests
+        self._format = format_
+        self._writer = Writer(requests.wake)
+        self._staging = Staging()
+        self.order: int = 0
+        """How many checkpoints the run has had, those of earlier processes included."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a loop is in the middle of its work, so that a save has to wait until it is at a point."""
+        return any(isinstance(loop, InRun) and loop.place.point for _, loop in self._root.walk())
+
+    def ask(self, request: SaveRequest) -> None:
+        """Save at the next boundary: now, if no loop that could be resumed is under way."""
+        if self.under_way:
+            self._requests.add(request)
+        else:
+            self.save(request, None)
+
+    def serve(self, loop: LoopNode | None) -> None:
+        """Save what was asked for; `loop` is at one of its points."""
+        waiting, calls = self._requests.take()
+        for request in waiting:
+            self.save(request, loop)
+        for call in calls:
+            call()
+        self._writer.poll()
+
+    def save(self, request: SaveRequest, at: LoopNode | None, note: str = "") -> None:
+        """Save now.
+
+        Args:
+            request: What was asked for.
+            at: The innermost loop that is under way; None when none is.
+            note: Why the run does not go on exactly from here; empty when it does.
+        """
+        self.order += 1
+        content = (
+            weights_content(contexts_of(self._root if at is None else at)[-1], self.order)
+            if request.weights_only
+            else content_of(self._root, at, self.order, note)
+        )
+        self._write(request, content)
+
+    def finish(self) -> None:
+        """Wait until everything is written.
+
+        Raises:
+            CheckpointError: Something could not be written.
+        """
+        self.serve(None) if self._requests.flag.requested else None
+        self._writer.finish()
+
+    def _write(self, request: SaveRequest, content: dict[str, object]) -> None:
+        write: Callable[[CheckpointFormat, Path, dict[str, object], Callable[[Path], object] | None], object]
+        if request.asynchronous:
+            content, write = self._staging.copied(content), self._writer.write_later
+        else:
+            write = self._writer.write
+        write(self._format, request.path, content, request.when_written)
