@@ -117,7 +117,9 @@ class _Walk:
             yield PART + path, fingerprint(value)
         elif is_list_or_tuple(value) or isinstance(value, deque):
             yield PART + path, f"{len(value)} items"
-            yield from self._named(path, {str(i): item for i, item in enumerate(cast("Iterable[object]", value))}, depth)
+            yield from self._named(
+                path, {str(i): item for i, item in enumerate(cast("Iterable[object]", value))}, depth
+            )
         elif is_mapping(value):
             yield PART + path, f"{len(value)} items"
             yield from self._named(path, {str(key): item for key, item in value.items()}, depth)

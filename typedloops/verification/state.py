@@ -16,7 +16,7 @@ from typedloops.loops.run.saving.module_state import gradients_of, rest_of, weig
 from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.verification.flattening import leaves_of
-from typedloops.verification.values import Mismatch, fingerprint, kept, mismatch, same
+from typedloops.verification.values import Fingerprint, Mismatch, fingerprint, kept, mismatch, same
 
 State: TypeAlias = Mapping[str, object]
 """Values by their path: `module: net.0.weight`, `optimizers: 0/state/3/exp_avg`."""
@@ -36,7 +36,12 @@ def state_of(runs: Sequence[RunContext]) -> Iterator[tuple[str, object]]:
     outermost = runs[0]
     yield from _below("loops", _declared(outermost.opened_by))
     yield from _below("callbacks", leaves_of(states_of(outermost.listeners.callbacks)))
-    yield from _below("rng", ((name, fingerprint(state)) for name, state in RngStates().state_dict().items()))
+    yield from _below("rng", ((name, _fingerprint_of(state)) for name, state in RngStates().state_dict().items()))
+
+
+def _fingerprint_of(generator: object) -> Fingerprint:
+    digest = fingerprint(generator).digest
+    return Fingerprint(digest, f"the state {digest}")
 
 
 def kept_state(state: Iterable[tuple[str, object]]) -> State:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from typing_extensions import Protocol, TypeGuard
 
+from typedloops._core.shapes import is_list_or_tuple
 from typedloops.verification.flattening import leaves_of
 
 LONGEST = 60
 """So many characters of a value are shown."""
+
 
 class Array(Protocol):
     """An array of NumPy."""
@@ -72,13 +74,17 @@ class Mismatch:
 def fingerprint(value: object) -> Fingerprint:
     """What a value is to the bit: its tensors and arrays with their numbers, in whatever they are."""
     digest = hashlib.blake2b(digest_size=8)
-    _feed(digest.update, value, frozenset())
+    for part in value if is_list_or_tuple(value) else (value,):
+        _feed(digest.update, part, frozenset())
     first = next((leaf for _, leaf in leaves_of(value) if isinstance(leaf, Tensor) or is_array(leaf)), value)
     return Fingerprint(digest.hexdigest(), shown(first))
 
 
 def _feed(take: Callable[[bytes], object], value: object, around: frozenset[int]) -> None:
     """Give `take` all of a value; an object is its attributes."""
+    if is_list_or_tuple(value) and all(type(item) is int for item in value):
+        take(repr(value).encode())  # the hundreds of numbers that a generator's state is, at once
+        return
     for path, leaf in leaves_of(value):
         take(f"\0{path}\0{type(leaf).__name__}\0".encode())
         if (plain := _bytes_of(leaf)) is not None:
@@ -150,7 +156,9 @@ def shown(value: object) -> str:
         return value.text
     if isinstance(value, Tensor):
         first = ", ".join(f"{item:.6g}" for item in _first_of(value))
-        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)} of {first}" + ", ..." * (value.numel() > 4)
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)} of {first}" + ", ..." * (
+            value.numel() > 4
+        )
     if is_array(value):
         return f"{value.dtype}{list(value.shape)}"
     text = repr(value)
@@ -163,7 +171,9 @@ def _first_of(tensor: Tensor) -> Iterable[float]:
 
 
 def _comparable(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and one.shape == other.shape and not one.is_complex() and one.layout == torch.strided
+    return (
+        one.dtype == other.dtype and one.shape == other.shape and not one.is_complex() and one.layout == torch.strided
+    )
 
 
 def _first_difference(one: Tensor, other: Tensor) -> tuple[list[int], int, float]:
