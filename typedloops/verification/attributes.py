@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from typing_extensions import TypeGuard
 
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.loops.base.node import LoopNode
@@ -19,7 +20,7 @@ from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.saving.module_state import rest_of
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.trainer import Trainer
-from typedloops.verification.values import drawn_from, fingerprint, is_array, is_generator
+from typedloops.verification.values import Fingerprint, drawn_from, fingerprint, is_array, is_generator
 
 PART = "attributes: "
 
@@ -113,18 +114,19 @@ class _Walk:
             return
         elif is_generator(value):
             yield PART + path, drawn_from(value)
-        elif is_array(value) or isinstance(value, (Tensor, set, frozenset)):
+        elif isinstance(value, Tensor) or is_array(value) or _is_set(value):
             yield PART + path, fingerprint(value)
-        elif is_list_or_tuple(value) or isinstance(value, deque):
-            yield PART + path, f"{len(value)} items"
-            yield from self._named(
-                path, {str(i): item for i, item in enumerate(cast("Iterable[object]", value))}, depth
-            )
+        elif is_list_or_tuple(value) or _is_deque(value):
+            yield from self._items(path, {str(index): item for index, item in enumerate(value)}, depth)
         elif is_mapping(value):
-            yield PART + path, f"{len(value)} items"
-            yield from self._named(path, {str(key): item for key, item in value.items()}, depth)
+            yield from self._items(path, {str(key): item for key, item in value.items()}, depth)
         else:
             yield from self._named(path, _attributes_of(value), depth)
+
+    def _items(self, path: str, items: Mapping[str, object], depth: int) -> Iterator[tuple[str, object]]:
+        count = f"{len(items)} items"
+        yield PART + path, Fingerprint(count, count)
+        yield from self._named(path, items, depth)
 
     def _named(self, path: str, values: Mapping[str, object], depth: int) -> Iterator[tuple[str, object]]:
         for name, value in values.items():
@@ -142,4 +144,12 @@ class _Walk:
 
 def _attributes_of(thing: object) -> Mapping[str, object]:
     own: object = getattr(thing, "__dict__", None)
-    return dict(cast("Mapping[str, object]", own)) if is_mapping(own) else {}
+    return dict(own) if is_mapping(own) else {}
+
+
+def _is_set(value: object) -> TypeGuard[set[object] | frozenset[object]]:
+    return isinstance(value, (set, frozenset))
+
+
+def _is_deque(value: object) -> TypeGuard[deque[object]]:
+    return isinstance(value, deque)

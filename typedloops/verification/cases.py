@@ -9,6 +9,7 @@ from typing import cast
 
 from typing_extensions import TypeVar
 
+from typedloops._core.calls import AnyCallable
 from typedloops.errors import ConfigurationError
 from typedloops.loops.run.sources import is_factory
 from typedloops.trainer import Trainer
@@ -56,10 +57,9 @@ class CopiedFit:
         made = _made_trainer(trainer)
         seen = {name: loader for name, loader in loaders.items() if loader is not None and not is_factory(loader)}
 
-        def run() -> object:
-            return made.fit(module, **loaders)  # type: ignore[arg-type]  # pyright: ignore  # as they were given
-
-        return Prepared(made, run, seen)
+        # Whether they fit each other was looked at where they were given.
+        fit = cast("AnyCallable", made.fit)
+        return Prepared(made, lambda: fit(module, **loaders), seen)
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,8 @@ class Place:
     @classmethod
     def of(cls, index: int, loop: LoopNode) -> Place:
         """The place where a loop is now."""
-        if not isinstance(loop, InRun):
-            return cls(index)
-        run = find_context(loop)
-        path, point = loop.path or type(loop).__name__, loop.place.point
+        run, path = find_context(loop), loop.path or type(loop).__name__
+        point = loop.place.point if isinstance(loop, InRun) else ""
         batch = loop.batch_progress.current.completed if isinstance(loop, BatchesLoop) else None
         return cls(index, path, point, 0 if run is None else run.epoch, batch)
 

@@ -128,7 +128,7 @@ class Recorder:
 def watch(trainer: AnyTrainer, observer: Observer) -> None:
     """Let an observer be told what the next run of a trainer does."""
     recorder = Recorder(trainer, observer)
-    trainer._callbacks = (recorder, *trainer.callbacks)  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]  # its hooks are not methods
+    trainer._callbacks = (recorder, *trainer.callbacks)  # pyright: ignore[reportPrivateUsage]  # a trainer takes callbacks only when it is made
 
 
 def others(trainer: AnyTrainer) -> list[object]:

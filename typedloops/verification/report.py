@@ -30,7 +30,8 @@ class ResumeDifference:
     seen: str = ""
 
     def __str__(self) -> str:
-        lines = [self.path, f"    uninterrupted: {self.expected}", f"    resumed:       {self.found}"]
+        again = "resumed:      " if self.place is not None else "once more:    "
+        lines = [self.path, f"    uninterrupted: {self.expected}", f"    {again} {self.found}"]
         if self.seen:
             lines.append(f"    seen first in: {self.seen}")
         return "\n".join([*lines, f"    {self.hint}"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, cast
 
-from typedloops._core.shapes import is_mapping
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, collect_state
 from typedloops.loops.run.computing.rng import RngStates
@@ -59,9 +58,8 @@ def differences(expected: State, found: Iterable[tuple[str, object]]) -> list[Mi
             different.append(Mismatch(path, ABSENT, mismatch(path, None, kept(value)).found))
         elif not same(expected[path], now := kept(value)):
             different.append(mismatch(path, expected[path], now))
-    for path in expected.keys() - paths:
-        different.append(Mismatch(path, mismatch(path, expected[path], None).expected, ABSENT))
-    return different
+    missing = [path for path in expected if path not in paths]
+    return [*different, *(Mismatch(path, mismatch(path, expected[path], None).expected, ABSENT) for path in missing)]
 
 
 def _below(part: str, leaves: Iterable[tuple[str, object]]) -> Iterator[tuple[str, object]]:
@@ -75,7 +73,7 @@ def _parts_of(run: RunContext) -> Iterator[tuple[str, object]]:
     yield "buffers", rest.get("buffers", {})
     yield "metrics", rest.get("metrics", {})
     yield "modes", {name or ".": "eval" for name in cast("list[str]", rest.get("eval", []))}
-    yield "frozen", {name: True for name in cast("list[str]", rest.get("frozen", []))}
+    yield "frozen", dict.fromkeys(cast("list[str]", rest.get("frozen", [])), True)
     state = optimization_state(optimization)
     yield "optimizers", _states_in(state["optimizers"])
     yield "schedulers", _states_in(state["schedulers"])
@@ -92,9 +90,9 @@ def _states_in(saved: object) -> list[object]:
 
 def _declared(root: LoopNode) -> Iterator[tuple[str, object]]:
     state = collect_state(root) if isinstance(root, SavableLoop) else {}
-    loops = state.get("loops")
-    for path, parts in (loops if is_mapping(loops) else {}).items():
-        for values in cast("Mapping[str, object]", parts).values():
+    loops = cast("Mapping[str, Mapping[str, object]]", state.get("loops", {}))
+    for path, parts in loops.items():
+        for values in parts.values():
             for name, leaf in leaves_of(values, joint="."):
                 if name:
                     yield (name if path == "." else f"{path}.{name}"), leaf

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Protocol, TypeGuard
 
-from typedloops._core.shapes import is_list_or_tuple
+from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.verification.flattening import leaves_of
 
 LONGEST = 60
@@ -124,7 +124,7 @@ def kept(value: object) -> object:
         return value.detach().to("cpu", copy=True)
     if value is None or isinstance(value, (bool, int, float, str, bytes, Fingerprint)):
         return value
-    if is_array(value) or isinstance(value, (dict, list, tuple)):
+    if is_array(value) or is_mapping(value) or is_list_or_tuple(value):
         return fingerprint(value)
     return f"a {type(value).__qualname__}"
 
@@ -167,7 +167,7 @@ def shown(value: object) -> str:
 
 def _first_of(tensor: Tensor) -> Iterable[float]:
     flat = tensor.detach().reshape(-1)[:4]
-    return cast("list[float]", (flat.abs() if flat.is_complex() else flat).tolist())
+    return [number.item() for number in (flat.abs() if flat.is_complex() else flat)]
 
 
 def _comparable(one: Tensor, other: Tensor) -> bool:
@@ -180,9 +180,10 @@ def _first_difference(one: Tensor, other: Tensor) -> tuple[list[int], int, float
     """Where the first element is that differs, how many do, and by how much."""
     one, other = one.detach().cpu(), other.detach().cpu()
     differs = (one != other) & ~((one != one) & (other != other))
-    places = cast("list[list[int]]", differs.nonzero().tolist())
+    places = differs.nonzero()
+    first = [int(index) for index in places[0]] if len(places) else []
     largest = float((one.double() - other.double()).abs().nan_to_num(0.0).max())
-    return (places[0] if places else []), len(places), largest
+    return first, len(places), largest
 
 
 def _element(tensor: Tensor, index: list[int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,8 +243,10 @@ class _Verification:
             interrupted = Interrupted(prepared.trainer, prepared.loaders, reference, index, path)
             if (error := self._interrupt(prepared, interrupted)) is not None:
                 return interrupted.place, error
-            if interrupted.event is not None:
-                return interrupted.place, _told(interrupted.place, interrupted.event, NOT_DETERMINISTIC)
+            if (before := interrupted.event) is None and not interrupted.saved:
+                before = Mismatch("boundaries", str(reference.boundaries), str(interrupted.boundaries))
+            if before is not None:
+                return interrupted.place, _told(interrupted.place, before, NOT_DETERMINISTIC)
             del prepared
             return interrupted.place, self._resume(reference, interrupted, path, noise)
 
