@@ -17,14 +17,18 @@ class Event:
         batch_idx: The index of its batch; None where it has none.
         loader: Which loader the batch is from.
         batch: What batch it was given; None where it is given none.
+        output: What output of a step it was given, likewise.
         metrics: What was logged by then.
+        generators: Where the random numbers were, by the name of their generator.
     """
 
     hook: str
     batch_idx: int | None = None
     loader: int = 0
     batch: Fingerprint | None = None
+    output: Fingerprint | None = None
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    generators: Mapping[str, Fingerprint] = field(default_factory=dict[str, Fingerprint], compare=False)
 
     def __str__(self) -> str:
         return self.hook if self.batch_idx is None else f"{self.hook} of batch {self.batch_idx}"
@@ -52,10 +56,20 @@ def first_difference(expected: Event, found: Event, seen: Sequence[Event] = ()) 
     if expected.batch is not None and found.batch is not None and expected.batch != found.batch:
         where = f"batch: {expected.whereabouts}"
         return Mismatch(where, expected.batch.text, found.batch.text + _found_as(found, seen))
+    if expected.output is not None and found.output is not None and expected.output != found.output:
+        return mismatch(f"output: {expected.whereabouts}", expected.output, found.output)
     for name in dict.fromkeys((*expected.metrics, *found.metrics)):
         one, other = expected.metrics.get(name), found.metrics.get(name)
         if not same(one, other):
             return mismatch(f"logged: {name}, {expected}", one, other)
+    return None
+
+
+def drawn_otherwise(expected: Event, found: Event) -> Mismatch | None:
+    """Which generator is not where it was."""
+    for name, state in expected.generators.items():
+        if name in found.generators and found.generators[name] != state:
+            return mismatch(f"rng: {name}, before {expected}", state, found.generators[name])
     return None
 
 

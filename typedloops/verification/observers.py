@@ -12,7 +12,7 @@ from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.saving.requests import SaveRequest
 from typedloops.verification.attributes import attributes_of
 from typedloops.verification.flattening import leaves_of
-from typedloops.verification.journal import NOTHING, Event, first_difference
+from typedloops.verification.journal import NOTHING, Event, drawn_otherwise, first_difference
 from typedloops.verification.places import Place, innermost
 from typedloops.verification.recorder import AnyTrainer, others
 from typedloops.verification.state import State, differences, kept_state, state_of
@@ -119,6 +119,8 @@ class Comparing(Observing):
         super().__init__(trainer, loaders)
         self.position = position
         self.event: Mismatch | None = None
+        self.drawn: Mismatch | None = None
+        """The first generator that is not where it was, if nothing else was seen before."""
         self.reference = reference
         self.end: list[Mismatch] = []
 
@@ -132,6 +134,8 @@ class Comparing(Observing):
         expected = events[self.position] if self.position < len(events) else NOTHING
         if self.event is None:
             self.event = first_difference(expected, event, events)
+            if self.drawn is None and (self.event is None or not self.event.path.startswith(("batch", "hooks"))):
+                self.drawn = drawn_otherwise(expected, event)
         self.position += 1
 
     @override

@@ -12,6 +12,7 @@ from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.listeners import ARGUMENTS
 from typedloops.trainer import Trainer
 from typedloops.verification.journal import Event
+from typedloops.verification.state import generators_now
 from typedloops.verification.values import fingerprint
 
 AnyTrainer: TypeAlias = Trainer
@@ -112,17 +113,19 @@ class Recorder:
             self._observer.happened(self._event(hook, args), self._runs)
 
     def _event(self, hook: str, args: tuple[object, ...]) -> Event:
-        # In the middle of a batch nothing is read: that would wait for the device.
+        # In the middle of a batch nothing has been logged since its start but by the step itself.
         metrics = dict(self._trainer.metrics) if hook.endswith(("_start", "_end")) else {}
+        generators = generators_now()
         if hook.endswith("_batch_start"):
             batch, index, *loader = args
-            of = fingerprint(batch)
+            given, output = fingerprint(batch), None
         elif hook.endswith("_batch_end"):
-            _, _, index, *loader = args
-            of = None
+            result, _, index, *loader = args
+            given, output = None, fingerprint(result)
         else:
-            return Event(hook, metrics=metrics)
-        return Event(hook, cast("int", index), cast("int", loader[0]) if loader else 0, of, metrics)
+            return Event(hook, metrics=metrics, generators=generators)
+        of_loader = cast("int", loader[0]) if loader else 0
+        return Event(hook, cast("int", index), of_loader, given, output, metrics, generators)
 
 
 def watch(trainer: AnyTrainer, observer: Observer) -> None:

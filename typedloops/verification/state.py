@@ -35,12 +35,13 @@ def state_of(runs: Sequence[RunContext]) -> Iterator[tuple[str, object]]:
     outermost = runs[0]
     yield from _below("loops", _declared(outermost.opened_by))
     yield from _below("callbacks", leaves_of(states_of(outermost.listeners.callbacks)))
-    yield from _below("rng", ((name, _fingerprint_of(state)) for name, state in RngStates().state_dict().items()))
+    yield from _below("rng", generators_now().items())
 
 
-def _fingerprint_of(generator: object) -> Fingerprint:
-    digest = fingerprint(generator).digest
-    return Fingerprint(digest, f"the state {digest}")
+def generators_now() -> dict[str, Fingerprint]:
+    """Where the generators of random numbers are."""
+    digests = {name: fingerprint(state).digest for name, state in RngStates().state_dict().items()}
+    return {name: Fingerprint(digest, f"the state {digest}") for name, digest in digests.items()}
 
 
 def kept_state(state: Iterable[tuple[str, object]]) -> State:

@@ -285,7 +285,9 @@ def _first(place: Place, resumed: Resumed, callbacks: set[str], noise: set[str])
         return None
     start = [each for each in resumed.start if each.path not in noise]
     saved = [each for each in start if not each.path.startswith(ATTRIBUTE)]
-    first = saved[0] if saved else outside if outside.path.startswith("batch") else start[0] if start else outside
+    # A batch may differ because of what was drawn before, and that because of what was kept; a loader comes last.
+    of_loader = outside.path.startswith("batch") and resumed.drawn is None
+    first = saved[0] if saved else outside if of_loader else start[0] if start else resumed.drawn or outside
     hint = hint_for(first, resumed.prepared, start, callbacks)
     return _told(place, first, hint, "" if first.path == outside.path else outside.path)
 
