@@ -14,6 +14,7 @@ from typedloops.loops.run.saving.content import named
 from typedloops.loops.run.saving.module_state import gradients_of, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
 from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.protocols.state import Stateful
 from typedloops.verification.flattening import leaves_of
 from typedloops.verification.values import Fingerprint, Mismatch, fingerprint, kept, mismatch, same
 
@@ -70,7 +71,7 @@ def _below(part: str, leaves: Iterable[tuple[str, object]]) -> Iterator[tuple[st
 def _parts_of(run: RunContext) -> Iterator[tuple[str, object]]:
     module, optimization = unwrapped(run.module), run.optimization
     rest = rest_of(module)
-    yield "module", weights_of(module)
+    yield "module", weights_of(module) if isinstance(module, Stateful) else {}
     yield "buffers", rest.get("buffers", {})
     yield "metrics", rest.get("metrics", {})
     yield "modes", {name or ".": "eval" for name in cast("list[str]", rest.get("eval", []))}
