@@ -17,7 +17,6 @@ from typedloops import Callback, Trainer, TrainerView, verify_resume
 from typedloops.errors import ConfigurationError, LoaderError
 from typedloops.verification.state import kept_state, state_of
 
-
 GIVE = "Give numbers from 0 to 11, or how many places are to be tried."
 
 
