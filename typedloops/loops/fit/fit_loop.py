@@ -37,6 +37,7 @@ from typedloops.loops.run.interrupt import interruptible
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.optimization import Optimization, step_counter
 from typedloops.loops.run.saving.data import is_data
+from typedloops.loops.run.saving.occasions import saving_on_signals
 from typedloops.loops.run.saving.sources import CheckpointPath, resumed_from
 from typedloops.loops.run.settings.config import check_count, check_minimum, epochs_of
 from typedloops.loops.run.settings.durations import Count, Unit, counted, seconds_of
@@ -331,7 +332,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             context.fitting = True
             context.stop.begin(lambda: limits.may_stop(self.position), seconds_of(self.config.max_time))
             try:
-                with interruptible(context.stop.interrupt):
+                with interruptible(context.stop.interrupt), saving_on_signals(context):
                     result = super().run(model, train_dataloaders, val_dataloaders)
                 self._continuation = Continuation.after(model, context.optimization)
                 self.place.leave()

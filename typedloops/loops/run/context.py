@@ -59,6 +59,10 @@ class Saving(Protocol):
         """Save what was asked for; `loop` is at one of its points."""
         ...
 
+    def save(self, request: SaveRequest, at: LoopNode | None) -> None:
+        """Save now; `at` is the innermost loop that is under way, or None."""
+        ...
+
 
 class NoSaving:
     """Saves nothing: where nobody has opened a run."""
@@ -68,6 +72,9 @@ class NoSaving:
 
     def serve(self, loop: LoopNode) -> None:
         """Nothing is asked for."""
+
+    def save(self, request: SaveRequest, at: LoopNode | None) -> None:
+        """There is nothing to save."""
 
 
 class Resuming(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Collection, Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import cast
@@ -14,6 +15,7 @@ from typedloops.loops.run.computing.torch_settings import torch_settings
 from typedloops.loops.run.context import Host, InRun, RunContext, find_context, running
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.requirements import check_tree
+from typedloops.loops.run.saving.occasions import paths_after_exception
 from typedloops.loops.run.saving.resumption import Resumption
 from typedloops.loops.run.saving.saver import Saver
 from typedloops.loops.run.saving.sources import ResumeFrom, found
@@ -83,6 +85,8 @@ def _new_run(loop: LoopNode, stage: Stage, module: object, resume: ResumeFrom | 
             for node in dict.fromkeys([*at_start, *_below(loop)]):
                 if isinstance(node, Loop):
                     ending.callback(node.teardown)
+        if around is None and (signum := context.requests.redeliver) is not None:
+            signal.raise_signal(signum)
 
 
 def _settings_of(config: RunConfig) -> AbstractContextManager[None]:
@@ -103,6 +107,8 @@ def _hosted(context: RunContext) -> Generator[None]:
     except BaseException as error:
         failure = error
         _tell(context, error)
+        with noted_on(error, "saving after it"):
+            _save_after(context, error)
         raise
     finally:
         with noted_on(failure, "teardown"):
@@ -121,6 +127,12 @@ def noted_on(failure: BaseException | None, what: str) -> Generator[None]:
         if failure is None:
             raise
         add_note(failure, f"{what} raised as well: {second!r}")
+
+
+def _save_after(context: RunContext, error: BaseException) -> None:
+    """Save what callbacks want saved of a run that ends with an error."""
+    if isinstance(context.saver, Saver) and context.saver.root is context.opened_by:
+        context.saver.after_exception(error, paths_after_exception(context))
 
 
 def _tell(context: RunContext, error: BaseException) -> None:
