@@ -17,6 +17,7 @@ from typedloops.loops.run.kind import TEST, VALIDATION
 from typedloops.loops.run.metrics import MetricValues
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
+from typedloops.loops.run.saving.sources import CheckpointPath
 from typedloops.loops.run.settings.config import BatchCounts
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import LoadersSource
@@ -132,8 +133,15 @@ class ValidationLoop(EvaluationLoop[ValidationModule[Anything], Anything]):
     kind = VALIDATION
     requires: ClassVar[type[object] | None] = ValidationModule
 
-    def run(self, model: ValidationModule[V], dataloaders: LoadersSource[V]) -> EvaluationResult:
-        return super().run(model, dataloaders)
+    def run(
+        self,
+        model: ValidationModule[V],
+        dataloaders: LoadersSource[V],
+        *,
+        ckpt_path: CheckpointPath | None = None,
+        exact: bool = False,
+    ) -> EvaluationResult:
+        return super().run(model, dataloaders, ckpt_path=ckpt_path, exact=exact)
 
 
 class TestLoop(EvaluationLoop[TestModule[Anything], Anything]):
@@ -143,5 +151,12 @@ class TestLoop(EvaluationLoop[TestModule[Anything], Anything]):
     kind = TEST
     requires: ClassVar[type[object] | None] = TestModule
 
-    def run(self, model: TestModule[V], dataloaders: LoadersSource[V]) -> EvaluationResult:
-        return super().run(model, dataloaders)
+    def run(
+        self,
+        model: TestModule[V],
+        dataloaders: LoadersSource[V],
+        *,
+        ckpt_path: CheckpointPath | None = None,
+        exact: bool = False,
+    ) -> EvaluationResult:
+        return super().run(model, dataloaders, ckpt_path=ckpt_path, exact=exact)

@@ -51,6 +51,11 @@ class Host(TrainerView, Protocol):
 class Saving(Protocol):
     """What saves a run."""
 
+    @property
+    def order(self) -> int:
+        """How many checkpoints the run has had, those of earlier processes included."""
+        ...
+
     def ask(self, request: SaveRequest) -> None:
         """Save at the next boundary."""
         ...
@@ -66,6 +71,8 @@ class Saving(Protocol):
 
 class NoSaving:
     """Saves nothing: where nobody has opened a run."""
+
+    order = 0
 
     def ask(self, request: SaveRequest) -> None:
         """Nobody does."""

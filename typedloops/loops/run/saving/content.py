@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from typedloops.checkpoint.migrations import CONTENT_VERSION
+from typedloops.errors import CheckpointError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, collect_state
 from typedloops.loops.run.computing.rng import RngStates
@@ -17,6 +18,7 @@ from typedloops.loops.run.saving.callback_states import states_of
 from typedloops.loops.run.saving.module_state import gradients_of, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
 from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.protocols.trainer import Stage
 
 
 def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") -> dict[str, object]:
@@ -43,10 +45,14 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
     """
     runs = contexts_of(root if at is None else at)
     outermost, innermost = runs[0], runs[-1]
+    if innermost.stage is Stage.PREDICT:
+        raise CheckpointError(
+            "save_checkpoint", "a prediction is under way, which nothing goes on from", "Save in a fit, or after it."
+        )
     custom: dict[str, object] = {}
     content: dict[str, object] = {
-        "about": {**_about(outermost, innermost), "order": order, "weights_only": False, "note": note},
-        "loops": {"tree": tree_of(root), "state": _declared(root), "places": _places(root), "at": _path(root, at)},
+        "about": {**about(outermost.stage, innermost.epoch, steps_of(innermost), order), "note": note},
+        "loops": {"tree": tree_of(root), "state": declared(root), "places": _places(root), "at": _path(root, at)},
         "callbacks": states_of(outermost.listeners.callbacks),
         "rng": RngStates().state_dict(),
     }
@@ -61,8 +67,8 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
 
 def weights_content(context: RunContext, order: int) -> dict[str, object]:
     """The weights alone."""
-    about = {**_about(context, context), "order": order, "weights_only": True, "note": ""}
-    return {"about": about, "module": dict(weights_of(unwrapped(context.module)))}
+    told = about(context.stage, context.epoch, steps_of(context), order, weights_only=True)
+    return {"about": told, "module": dict(weights_of(unwrapped(context.module)))}
 
 
 def named(part: str, depth: int) -> str:
@@ -98,15 +104,32 @@ def _parts_of(context: RunContext) -> dict[str, object]:
     }
 
 
-def _about(outermost: RunContext, innermost: RunContext) -> dict[str, object]:
+def about(stage: Stage, epoch: int, step: int, order: int, *, weights_only: bool = False) -> dict[str, object]:
+    """What a checkpoint says of itself.
+
+    Args:
+        stage: What the run is for.
+        epoch: The epoch under way, from 0.
+        step: How many optimizer steps were taken.
+        order: How many checkpoints there were, this one included.
+        weights_only: Whether it is nothing to go on from.
+    """
     return {
         "version": CONTENT_VERSION,
         "typedloops": release_of("typedloops"),
         "torch": str(torch.__version__),
-        "stage": str(outermost.stage),
-        "epoch": innermost.epoch,
-        "step": innermost.optimization.steps.total.completed,
+        "stage": str(stage),
+        "epoch": epoch,
+        "step": step,
+        "order": order,
+        "weights_only": weights_only,
+        "note": "",
     }
+
+
+def steps_of(context: RunContext) -> int:
+    """How many optimizer steps a run has taken."""
+    return context.optimization.steps.total.completed
 
 
 @cache
@@ -118,7 +141,8 @@ def release_of(package: str) -> str:
         return ""
 
 
-def _declared(root: LoopNode) -> dict[str, object]:
+def declared(root: LoopNode) -> dict[str, object]:
+    """What the loops of a tree declare."""
     return collect_state(root) if isinstance(root, SavableLoop) else {}
 
 
@@ -131,5 +155,5 @@ def _places(root: LoopNode) -> dict[str, object]:
 
 
 def _path(root: LoopNode, at: LoopNode | None) -> str:
-    found: Sequence[str] = [path or "." for path, loop in root.walk() if loop is at]
-    return found[0] if found else ""
+    nodes: list[tuple[str, object]] = list(root.walk())
+    return next((path or "." for path, loop in nodes if loop is at), "")

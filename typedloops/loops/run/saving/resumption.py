@@ -27,6 +27,7 @@ from typedloops.loops.run.saving.module_state import (
 from typedloops.loops.run.saving.optimization_state import load_optimization
 from typedloops.loops.run.saving.place import SavedPlace
 from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.protocols.trainer import Stage
 
 
 class Resumption:
@@ -69,6 +70,9 @@ class Resumption:
         Raises:
             CheckpointError: It does not fit.
         """
+        if self._is_of_weights(context):
+            self._load_weights(context)
+            return
         self._check_kind(context)
         loops = self.part("loops")
         self._check_tree(loops)
@@ -119,6 +123,19 @@ class Resumption:
 
     def _depth(self, context: RunContext) -> int:
         return contexts_of(context.opened_by).index(context)
+
+    def _is_of_weights(self, context: RunContext) -> bool:
+        """Whether the run begins anew with the weights of a checkpoint: an evaluation of what a fit has saved."""
+        if context.stage is Stage.FIT:
+            return False
+        return bool(self.about.get("weights_only")) or self.about.get("stage") != str(context.stage)
+
+    def _load_weights(self, context: RunContext) -> None:
+        module = unwrapped(context.module)
+        if "custom" in self._content and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
+            hook(dict(self.part("custom")))
+        load_weights_into(str(self.path), module, self.part("module"))
+        context.resuming = None
 
     def _check_kind(self, context: RunContext) -> None:
         if self.about.get("weights_only"):
