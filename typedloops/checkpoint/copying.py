@@ -1,4 +1,5 @@
 class Staging:
     def copied(self, content):
         import copy
+
         return copy.deepcopy(content)

@@ -472,7 +472,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
     def _save_finished(self, request: SaveRequest) -> None:
         """Save the end of the last fit, whose module is still there."""
         loop: object = self._fit_loop
-        ended = loop.ended if isinstance(loop, FitLoopOf) else None
+        ended = cast("FitLoopOf", loop).ended if isinstance(loop, FitLoopOf) else None
         if ended is None or not isinstance(loop, LoopNode):
             raise MisuseError(
                 "trainer.save_checkpoint",

@@ -70,7 +70,9 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
         """Put loops into the slots; None leaves a slot as it is."""
 
     def on_run_start(self, model: M, dataloaders: LoadersSource[B]) -> None:
-        self._outputs = cast("list[list[object]]", self.resumed_state.get("outputs", [])) if len(self._epoch_end) else None
+        self._outputs = (
+            cast("list[list[object]]", self.resumed_state.get("outputs", [])) if len(self._epoch_end) else None
+        )
         super().on_run_start(model, dataloaders)
 
     def run_state(self) -> dict[str, object]:
@@ -139,9 +141,8 @@ class ValidationLoop(EvaluationLoop[ValidationModule[Anything], Anything]):
         dataloaders: LoadersSource[V],
         *,
         ckpt_path: CheckpointPath | None = None,
-        exact: bool = False,
     ) -> EvaluationResult:
-        return super().run(model, dataloaders, ckpt_path=ckpt_path, exact=exact)
+        return super().run(model, dataloaders, ckpt_path=ckpt_path)
 
 
 class TestLoop(EvaluationLoop[TestModule[Anything], Anything]):
@@ -157,6 +158,5 @@ class TestLoop(EvaluationLoop[TestModule[Anything], Anything]):
         dataloaders: LoadersSource[V],
         *,
         ckpt_path: CheckpointPath | None = None,
-        exact: bool = False,
     ) -> EvaluationResult:
-        return super().run(model, dataloaders, ckpt_path=ckpt_path, exact=exact)
+        return super().run(model, dataloaders, ckpt_path=ckpt_path)

@@ -164,10 +164,9 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
         dataloaders: LoadersSource[B],
         *,
         ckpt_path: CheckpointPath | None = None,
-        exact: bool = False,
     ) -> R:
         with (
-            open_run(self, self.kind.stage, model, resume=resumed_from(ckpt_path, exact)) as context,
+            open_run(self, self.kind.stage, model, resume=resumed_from(ckpt_path)) as context,
             evaluating(model, context.config.inference_mode),
             context.log_to(MetricStore(default="mean")),
         ):

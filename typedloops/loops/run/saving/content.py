@@ -18,6 +18,7 @@ from typedloops.loops.run.saving.callback_states import states_of
 from typedloops.loops.run.saving.module_state import gradients_of, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
 from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.protocols.state import Stateful
 from typedloops.protocols.trainer import Stage
 
 
@@ -57,7 +58,10 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
         "rng": RngStates().state_dict(),
     }
     for depth, context in enumerate(runs):
-        content |= {named(part, depth): state for part, state in _parts_of(context).items()}
+        content |= {
+            named(part, depth): state
+            for part, state in _parts_of(context, at is not None and context is innermost).items()
+        }
         # The callbacks are those of the trainer, whatever runs within its run.
         hook = context.hook("on_save_checkpoint") if depth == 0 else context.listeners.of_module("on_save_checkpoint")
         if hook is not None:
@@ -94,11 +98,13 @@ def _ancestry(node: LoopNode) -> Iterator[LoopNode]:
         above = above.parent
 
 
-def _parts_of(context: RunContext) -> dict[str, object]:
+def _parts_of(context: RunContext, runs_module: bool) -> dict[str, object]:
     module, optimization = unwrapped(context.module), context.optimization
+    # What a loop of one's own is given may be what makes the modules that loops within it run.
+    weights = weights_of(module) if runs_module or isinstance(module, Stateful) else {}
     gradients = gradients_of(module, optimization.optimizers) if optimization.adds_up else {}
     return {
-        "module": dict(weights_of(module)),
+        "module": dict(weights),
         "rest": {**rest_of(module), "gradients": gradients},
         "optimizers": {**optimization_state(optimization), "windows": window_states(optimization)},
     }

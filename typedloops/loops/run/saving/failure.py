@@ -7,7 +7,7 @@ from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.context import InRun
 
 
-def innermost(root: LoopNode) -> InRun[..., object] | None:
+def innermost(root: LoopNode) -> LoopNode | None:
     """The innermost loop that is under way below `root`, or None."""
     under_way = [(path, loop) for path, loop in root.walk() if isinstance(loop, InRun) and loop.place.point]
     return max(under_way, key=lambda found: found[0].count("."))[1] if under_way else None

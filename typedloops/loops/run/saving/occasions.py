@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from typedloops.protocols.trainer import TrainerView
 
 logger: logging.Logger = logging.getLogger("typedloops")
 
-Handler: TypeAlias = "signal._HANDLER"
+Handler: TypeAlias = "Callable[[int, FrameType | None], object] | int | None"
 
 GOES_ON: Collection[int] = (signal.SIGUSR1, signal.SIGUSR2)
 """After these the run goes on; after any other it ends in good order, and the signal is delivered once more."""
@@ -110,7 +110,9 @@ class OnSignal:
         # Whatever was being written when the signal came may refuse to be written to.
         with suppress(RuntimeError):
             goes_on = "goes on" if signum in GOES_ON else "ends; a second one ends it at once"
-            logger.warning("%s: the run is saved after the batch under way, and %s", signal.Signals(signum).name, goes_on)
+            logger.warning(
+                "%s: the run is saved after the batch under way, and %s", signal.Signals(signum).name, goes_on
+            )
         before = self._before[signum]
         if signum in GOES_ON and callable(before):
             before(signum, frame)

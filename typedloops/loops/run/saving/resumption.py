@@ -27,6 +27,7 @@ from typedloops.loops.run.saving.module_state import (
 from typedloops.loops.run.saving.optimization_state import load_optimization
 from typedloops.loops.run.saving.place import SavedPlace
 from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.protocols.state import Stateful
 from typedloops.protocols.trainer import Stage
 
 
@@ -84,9 +85,12 @@ class Resumption:
             self._finish(context)
 
     def load_module(self, context: RunContext) -> None:
-        """Load weights and whatever else belongs to the module of a run."""
+        """Load weights and whatever else belongs to the module of a run, if it was under way."""
         depth, module = self._depth(context), unwrapped(context.module)
-        load_weights_into(str(self.path), module, self.part("module", depth))
+        if named("module", depth) not in self._content:
+            return
+        if (weights := self.part("module", depth)) or isinstance(module, Stateful):
+            load_weights_into(str(self.path), module, weights)
         load_rest_into(module, self.part("rest", depth))
         if depth and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
             hook(dict(self.part("custom")))
@@ -97,10 +101,6 @@ class Resumption:
         load_optimization(context.optimization, state)
         windows = cast("Mapping[int, Mapping[str, object]]", state.get("windows") or {})
         context.optimization.resumed_windows = dict(windows)
-
-    def has_run(self, depth: int) -> bool:
-        """Whether there was a run within so many others."""
-        return named("module", depth) in self._content
 
     def arrived(self, loop: LoopNode, context: RunContext) -> None:
         """A loop is where it was; when it is the innermost, the run goes on from here."""
@@ -162,7 +162,7 @@ class Resumption:
         lines = [f"- {path}: {kind}" for path, kind in there.items() if here.get(path) != kind]
         lines += [f"+ {path}: {kind}" for path, kind in here.items() if there.get(path) != kind]
         if lines:
-            lines.sort(key=lambda line: line[2:])
+            lines.sort(key=lambda line: (line[2:].partition(":")[0], line[0] == "+"))
             raise CheckpointError(
                 str(self.path),
                 "it is of another tree of loops (-: only in the checkpoint, +: only here):\n" + "\n".join(lines),
@@ -177,10 +177,14 @@ class Resumption:
             except StateError as error:
                 raise CheckpointError(str(self.path), str(error), "Load another checkpoint.") from error
         nodes = {path or ".": loop for path, loop in self._root.walk()}
-        for path, place in (places if is_mapping(places) else {}).items():
+        saved: Mapping[str, object] = places if is_mapping(places) else {}
+        for path, place in saved.items():
             loop = nodes.get(path)
             if isinstance(loop, InRun) and is_mapping(place):
                 loop.place.resumed = SavedPlace(
                     str(place.get("point")), cast("Mapping[str, object]", place.get("state") or {})
                 )
+        for loop in nodes.values():
+            if isinstance(loop, InRun) and loop.place.resumed is None:
+                loop.restarting = False  # it was not under way: its next run begins anew
         self._at = str(loops.get("at", ""))
