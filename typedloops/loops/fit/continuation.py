@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from typedloops.errors import MisuseError
-from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason
 from typedloops.loops.base.node import LoopNode
+from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason
 from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.optimization import Optimization

@@ -10,7 +10,8 @@ from typedloops.loops.run.context import InRun
 def innermost(root: LoopNode) -> LoopNode | None:
     """The innermost loop that is under way below `root`, or None."""
     under_way = [(path, loop) for path, loop in root.walk() if isinstance(loop, InRun) and loop.place.point]
-    return max(under_way, key=lambda found: found[0].count("."))[1] if under_way else None
+    # Those that are under way are one below the other.
+    return max(under_way, key=lambda found: len(found[0]))[1] if under_way else None
 
 
 def settle(loop: LoopNode | None) -> str:
