@@ -139,7 +139,9 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("handlers")
 def test_a_signal_in_a_validation(tmp_path: Path) -> None:
     class InValidation(Saves):
-        def on_validation_batch_start(self, t: TrainerView, m: nn.Module, b: object, batch_idx: int, d: int = 0) -> None:
+        def on_validation_batch_start(
+            self, t: TrainerView, m: nn.Module, b: object, batch_idx: int, d: int = 0
+        ) -> None:
             if batch_idx == 1 and t.current_epoch == 1:
                 os.kill(os.getpid(), signal.SIGTERM)
 
@@ -270,3 +272,16 @@ def test_a_save_that_fails_does_not_hide_the_exception(tmp_path: Path) -> None:
     with pytest.raises(Fails) as error:
         fitted(callbacks=[FailsIn("on_train_end", 1), Saves(tmp_path / "file" / "below", on_exception=True)])
     assert "saving after it raised as well: CheckpointError(" in error.value.__notes__[-1]
+
+
+def test_the_run_within_another_is_saved(tmp_path: Path) -> None:
+    from tests.saving.test_saved_runs import Folds, make
+
+    expected = Trainer(fit_loop=Folds()).fit(make)
+    callbacks = [FailsIn("on_validation_epoch_end", 3), Saves(tmp_path, on_exception=True)]
+    with pytest.raises(Fails):
+        Trainer(fit_loop=Folds(), callbacks=callbacks).fit(make)
+    trainer = Trainer(fit_loop=Folds())
+    trainer.load_checkpoint(tmp_path / "exception")
+    with pytest.warns(UserWarning, match="called again"):
+        assert trainer.fit(make) == expected

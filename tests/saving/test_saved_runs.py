@@ -98,7 +98,7 @@ def test_nothing_is_left_of_a_fit_that_is_done(tmp_path: Path) -> None:
 
 
 def test_there_is_nothing_to_save(tmp_path: Path) -> None:
-    trainer, module = Trainer(max_epochs=1), Classifier()
+    trainer = Trainer(max_epochs=1)
     told = (
         "trainer.save_checkpoint: nothing is running, and there is no fit that came to its end and whose module is "
         "still there. Save from a hook or a loop of a run, or after a fit."
@@ -107,9 +107,7 @@ def test_there_is_nothing_to_save(tmp_path: Path) -> None:
         with pytest.raises(MisuseError) as error:
             trainer.save_checkpoint(tmp_path / "none")
         assert str(error.value) == told
-        trainer.fit(module, batches())
-        del module
-        module = Classifier()
+        trainer.fit(Classifier(), batches())
     assert not list(tmp_path.iterdir())
 
 

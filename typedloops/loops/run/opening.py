@@ -131,8 +131,11 @@ def noted_on(failure: BaseException | None, what: str) -> Generator[None]:
 
 def _save_after(context: RunContext, error: BaseException) -> None:
     """Save what callbacks want saved of a run that ends with an error."""
-    if isinstance(context.saver, Saver) and context.saver.root is context.opened_by:
-        context.saver.after_exception(error, paths_after_exception(context))
+    if isinstance(context.saver, Saver):
+        try:
+            context.saver.after_exception(error, paths_after_exception(context))
+        finally:
+            context.saver.finish()
 
 
 def _tell(context: RunContext, error: BaseException) -> None:
@@ -177,15 +180,8 @@ def _saved(context: RunContext, around: RunContext | None) -> Generator[None]:
             node.place.leave()
     saver = Saver(context.opened_by, context.requests, _format_of(context))
     context.saver = saver
-    failure: BaseException | None = None
-    try:
-        yield
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        with noted_on(failure, "writing checkpoints"):
-            saver.finish()
+    yield
+    saver.finish()  # after an exception, when it has been told
 
 
 def _format_of(context: RunContext) -> CheckpointFormat:

@@ -101,9 +101,7 @@ class OnSignal:
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         again = signum in self._came and signum not in GOES_ON
         if os.getpid() != self._process or again:  # a loader's worker that was forked; or it is not to wait any longer
-            before = self._before[signum]
-            signal.signal(signum, before)
-            signal.raise_signal(signum)
+            self._let_through(signum, frame)
             return
         self._came.add(signum)
         self._context.requests.call(partial(self._save, signum))
@@ -116,6 +114,13 @@ class OnSignal:
         before = self._before[signum]
         if signum in GOES_ON and callable(before):
             before(signum, frame)
+
+    def _let_through(self, signum: int, frame: FrameType | None) -> None:
+        """Let the signal do what it does without this handler; a second Ctrl-C is the one that ends a fit at once."""
+        if signum == signal.SIGINT:
+            signal.default_int_handler(signum, frame)
+        signal.signal(signum, self._before[signum])
+        signal.raise_signal(signum)
 
     def _save(self, signum: int, at: LoopNode | None) -> None:
         for callback in self._callbacks:

@@ -30,6 +30,7 @@ class Saver:
         self._format = format_
         self._writer = Writer(requests.wake)
         self._staging = Staging()
+        self._failure: BaseException | None = None
         self.order: int = 0
         """How many checkpoints the run has had, those of earlier processes included."""
 
@@ -77,6 +78,9 @@ class Saver:
             error: What ends it.
             paths: Where, besides what was asked for and is still waiting.
         """
+        if error is self._failure:  # a run within this one has saved it
+            return
+        self._failure = error
         waiting, _ = self._requests.take()
         requests = [*waiting, *map(SaveRequest, paths)]
         if requests:
