@@ -1,5 +1,0 @@
-class Staging:
-    def copied(self, content):
-        import copy
-
-        return copy.deepcopy(content)

@@ -1,5 +1,0 @@
-CONTENT_VERSION = 1
-
-
-def migrated(content):
-    return content
