@@ -2,3 +2,4 @@
 
 from typedloops.checkpoint.folder import FolderFormat as FolderFormat
 from typedloops.checkpoint.manifest import Manifest as Manifest
+from typedloops.checkpoint.sealed import describe as describe
