@@ -95,8 +95,21 @@ def settled(target: Path) -> Path:
     """`target`, or what was there when the machine stopped between taking it away and putting the new one there."""
     if not target.exists():
         older = [path for path, kind in _leftovers(target) if kind == "older"]
-        return max(older, key=lambda path: path.stat().st_mtime_ns, default=target)
+        return max(older, key=_written_at, default=target)
     return target
+
+
+def _written_at(folder: Path) -> int:
+    found = stat_of(folder)
+    return 0 if found is None else found.st_mtime_ns
+
+
+def stat_of(folder: Path) -> os.stat_result | None:
+    """What the system says of a folder that may go at any time."""
+    try:
+        return folder.stat()
+    except FileNotFoundError:
+        return None
 
 
 def flush(path: Path) -> None:

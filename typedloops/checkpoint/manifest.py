@@ -58,11 +58,19 @@ class FileRecord:
 
     def check(self, file: Path) -> None:
         """Raise `CheckpointError` unless a file is what it must be; its tensors are not looked at."""
-        size = size_of(file)
-        if size is not None and size != self.size:
-            raise damaged(file, f"it has {size} bytes, not {self.size}")
+        self._check_size(file, size_of(file))
         if self.of(file) != self:
             raise damaged(file, "it is not what was written")
+
+    def check_text(self, file: Path, text: bytes) -> None:
+        """Raise `CheckpointError` unless the text of a file is what it must be."""
+        self._check_size(file, len(text))
+        if hashlib.sha256(text).hexdigest() != self.sha256:
+            raise damaged(file, "it is not what was written")
+
+    def _check_size(self, file: Path, size: int | None) -> None:
+        if size is not None and size != self.size:
+            raise damaged(file, f"it has {size} bytes, not {self.size}")
 
     @classmethod
     def from_json(cls, value: object) -> Self:
@@ -162,11 +170,11 @@ class Manifest:
             raise damaged(folder / NAME, f"it has no file for the part {lacking[0]!r}")
         return cls(files, parts, str(body["format"]), str(body.get("created")), version)
 
-    def check(self, folder: Path, part: str) -> None:
-        """Raise `CheckpointError` unless the files that a part may be in are there and are what they must be."""
-        others = {f"{other}.{kind}" for other in self.parts if other != part for kind in ("json", "safetensors")}
+    def check_tensors(self, folder: Path, part: str) -> None:
+        """Raise `CheckpointError` unless the files that a part's tensors may be in are what they must be."""
+        others = {f"{other}.{kind}" for other in self.parts for kind in ("json", "safetensors")}
         for name, record in self.files.items():
-            if name not in others:
+            if name not in others - {f"{part}.safetensors"}:
                 record.check(folder / name)
 
     @property
@@ -212,7 +220,7 @@ def calls_itself(folder: Path) -> str | None:
     try:
         with opened(folder / NAME) as stream:
             found = re.match(rb'\{\s*"format":\s*"([a-z.]+)"', stream.read(100))
-    except OSError:
+    except CheckpointError:
         return None
     claimed = found and found[1].decode()
     return claimed if claimed in FORMATS else None
@@ -220,14 +228,9 @@ def calls_itself(folder: Path) -> str | None:
 
 def _text_of(file: Path, size: int) -> bytes:
     if file.suffix == ".json":
-        if size > LARGEST_PART:
-            raise damaged(file, f"it has {size:,} bytes, and no file of its kind has more than {LARGEST_PART:,}")
         return read_bytes(file)
-    try:
-        with opened(file) as stream:
-            return header_in(stream, size)
-    except (OSError, ValueError) as error:
-        raise damaged(file, str(error)) from error
+    with opened(file) as stream:
+        return header_in(stream, size)
 
 
 def read_bytes(file: Path) -> bytes:
@@ -236,11 +239,11 @@ def read_bytes(file: Path) -> bytes:
     Raises:
         CheckpointError: It cannot be read.
     """
-    try:
-        with opened(file) as stream:
-            return stream.readall()
-    except OSError as error:
-        raise damaged(file, str(error)) from error
+    size = size_of(file)
+    if size is not None and size > LARGEST_PART:
+        raise damaged(file, f"it has {size:,} bytes, and no file of its kind has more than {LARGEST_PART:,}")
+    with opened(file) as stream:
+        return stream.readall()
 
 
 def parsed(file: Path, text: bytes) -> object:

@@ -14,16 +14,17 @@ from torch import Tensor
 from typing_extensions import TypeVar
 
 from typedloops._core.shapes import is_mapping
-from typedloops.checkpoint.durable import removed, settled, written_whole
+from typedloops.checkpoint.durable import locked, removed, settled, stat_of, written_whole
 from typedloops.checkpoint.encoding import Json, decode, encode
 from typedloops.checkpoint.manifest import LARGEST_PART, NAME, FileRecord, Manifest, calls_itself, parsed, read_bytes
 from typedloops.checkpoint.own import without_aliases
-from typedloops.checkpoint.tensors import TensorRecord, damaged
+from typedloops.checkpoint.tensors import TensorRecord, damaged, unreadable
 from typedloops.errors import CheckpointError
 
 T = TypeVar("T")
 
 Parts: TypeAlias = Mapping[str, Mapping[str, Tensor]]
+State: TypeAlias = tuple[Path, tuple[int, int, int] | None]
 Records: TypeAlias = dict[str, dict[str, TensorRecord]]
 
 PART: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -94,7 +95,10 @@ class SealedFolder(ABC):
 
     def holds(self, path: Path) -> bool:
         """Whether a checkpoint of this format is at `path`, be it damaged."""
-        return calls_itself(settled(path)) == self.format
+        try:
+            return calls_itself(settled(path)) == self.format
+        except OSError:
+            return False
 
     def delete(self, path: Path) -> None:
         """Remove a checkpoint, and what was left by writers of it that were stopped.
@@ -115,24 +119,30 @@ class SealedFolder(ABC):
 
     def _read(self, path: Path, read: Callable[[Path, Manifest], T]) -> T:
         while True:
-            folder = settled(path)
-            before = _identity(folder)
+            before = _state(path)
+            folder = before[0]
             try:
-                manifest = Manifest.read(folder)
-                if manifest.format != self.format:
-                    raise CheckpointError(
-                        str(path), f"it is in the format {manifest.format}, not {self.format}", "Use that format."
-                    )
-                return read(folder, manifest)
+                return read(folder, self._manifest(folder))
             except CheckpointError:
                 # A newer one may have taken its place meanwhile.
-                if _identity(settled(path)) == before:
+                if _state(path) == before:
                     raise
 
+    def _manifest(self, folder: Path) -> Manifest:
+        manifest = Manifest.read(folder)
+        if manifest.format != self.format:
+            raise CheckpointError(
+                str(folder), f"it is in the format {manifest.format}, not {self.format}", "Load it with that format."
+            )
+        return manifest
+
     def _read_part(self, folder: Path, manifest: Manifest, part: str) -> object:
-        manifest.check(folder, part)
+        manifest.check_tensors(folder, part)
         file = folder / f"{part}.json"
-        body = parsed(file, read_bytes(file))
+        # Read once: what is checked is what is used, whoever writes meanwhile.
+        text = read_bytes(file)
+        manifest.files[file.name].check_text(file, text)
+        body = parsed(file, text)
         if not is_mapping(body) or not is_mapping(aliases := body.get("aliases")):
             raise damaged(file, "it is no part of a checkpoint")
         tensors = self._read_tensors(folder, part, manifest.parts[part])
@@ -170,23 +180,36 @@ def _encoded(part: str, state: object) -> tuple[bytes, Mapping[str, Tensor]]:
 
 def _refuse_others(path: Path, verb: str) -> None:
     """Raise `CheckpointError` if something is at `path` that is not to be lost."""
-    if not os.path.lexists(path) or calls_itself(path):
+    if not os.path.lexists(path):
         return
-    empty = verb == WRITTEN_OVER and path.is_dir() and not path.is_symlink() and next(os.scandir(path), None) is None
-    if not empty:
+    try:
+        # Under the lock no writer is just putting one in the place of another.
+        with locked(path.parent):
+            lost = os.path.lexists(path) and not calls_itself(path) and not (verb == WRITTEN_OVER and _is_empty(path))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if lost:
         raise CheckpointError(
-            str(path),
-            f"what is there is no checkpoint, and is not {verb}",
-            "Give another path, or remove it by hand.",
+            str(path), f"what is there is no checkpoint, and is not {verb}", "Give another path, or remove it by hand."
         )
 
 
-def _identity(folder: Path) -> tuple[int, int, int] | None:
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not os.listdir(path)
+
+
+def _state(path: Path) -> State:
+    """Where a checkpoint is, and what tells it from one that takes its place.
+
+    Raises:
+        CheckpointError: It may not be looked at.
+    """
     try:
-        found = folder.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+        folder = settled(path)
+        found = stat_of(folder)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return folder, None if found is None else (found.st_dev, found.st_ino, found.st_mtime_ns)
 
 
 def describe(path: Path) -> Manifest:

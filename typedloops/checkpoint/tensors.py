@@ -110,15 +110,12 @@ def read_tensors(file: Path, records: Mapping[str, TensorRecord]) -> dict[str, T
         CheckpointError: The file is not what was written.
     """
     tensors: dict[str, Tensor] = {}
-    try:
-        with opened(file) as stream, Beside(checksum, THREADS) as checksums:
-            spans = spans_of(stream, os.fstat(stream.fileno()).st_size)
-            check_spans(file, spans, records)
-            for name, span in spans.items():
-                tensors[name] = _read(stream, span)
-                checksums.put(name, tensors[name])
-    except (OSError, ValueError) as error:
-        raise error if isinstance(error, CheckpointError) else damaged(file, str(error)) from error
+    with opened(file) as stream, Beside(checksum, THREADS) as checksums:
+        spans = spans_of(stream, os.fstat(stream.fileno()).st_size)
+        check_spans(file, spans, records)
+        for name, span in spans.items():
+            tensors[name] = _read(stream, span)
+            checksums.put(name, tensors[name])
     check_checksums(file, checksums.results, records)
     return {name: tensors[name] for name in records}
 
@@ -163,11 +160,17 @@ def check_checksums(file: Path, found: Mapping[str, int], records: Mapping[str, 
 
 
 def size_of(file: Path) -> int | None:
-    """The bytes of a file that is one, and none of a link or anything else."""
+    """The bytes of a file that is one, and none of a link or anything else.
+
+    Raises:
+        CheckpointError: It may not be looked at.
+    """
     try:
         found = file.lstat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise unreadable(file, error) from error
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
@@ -176,12 +179,19 @@ def opened(file: Path) -> Generator[FileIO]:
     """A file to read from, never what a link leads to.
 
     Raises:
-        OSError: It cannot be opened.
+        CheckpointError: It cannot be read, or the block raised a `ValueError` about what is in it.
     """
     if size_of(file) is None:
-        raise FileNotFoundError(f"there is no file {file.name}, or it is a link")
-    with open(file, "rb", buffering=0, opener=_without_links) as stream:
-        yield stream
+        raise damaged(file, "it is not there, or no file")
+    try:
+        with open(file, "rb", buffering=0, opener=_without_links) as stream:
+            yield stream
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise unreadable(file, error) from error
+    except ValueError as error:
+        raise damaged(file, str(error)) from error
 
 
 def _without_links(path: str, flags: int) -> int:
@@ -190,3 +200,7 @@ def _without_links(path: str, flags: int) -> int:
 
 def damaged(file: Path, how: str) -> CheckpointError:
     return CheckpointError(str(file), f"it is damaged: {how}", "Load an older checkpoint.")
+
+
+def unreadable(file: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(str(file), f"it cannot be read: {error}", "See to it that it may be read.")
