@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from typedloops.checkpoint.layout import CODES
 from typedloops.errors import CheckpointError
+
+Place: TypeAlias = tuple[object, ...]
 
 
 def without_aliases(part: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -19,11 +22,10 @@ def without_aliases(part: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str,
     """
     own: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
-    seen: dict[tuple[object, ...], str] = {}
+    seen: dict[Place, str] = {}
     for name, tensor in tensors.items():
         _check(f"{part}: {name}", tensor)
-        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride(), *_lazy(tensor))
-        first = seen.setdefault(place, name) if tensor.numel() else name
+        first = seen.setdefault(place_of(tensor), name) if tensor.numel() else name
         if first == name:
             own[name] = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
         else:
@@ -31,9 +33,15 @@ def without_aliases(part: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str,
     return own, aliases
 
 
-def _lazy(tensor: Tensor) -> tuple[bool, bool]:
-    """Two tensors of the same memory may differ in what is yet to be done to it."""
-    return tensor.is_conj(), tensor.is_neg()
+def place_of(tensor: Tensor) -> Place:
+    """What tensors have in common that are one; two of the same memory may differ in what is yet to be done to it."""
+    memory = tensor.device, tensor.data_ptr(), tensor.dtype
+    return (*memory, tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg())
+
+
+def has_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor is numbers in the memory of one device, and nothing else."""
+    return not tensor.is_meta and tensor.layout == torch.strided and not hasattr(tensor, "full_tensor")
 
 
 def _check(where: str, tensor: Tensor) -> None:

@@ -120,6 +120,17 @@ def read_tensors(file: Path, records: Mapping[str, TensorRecord]) -> dict[str, T
     return {name: tensors[name] for name in records}
 
 
+def read_file(file: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file of which no manifest tells.
+
+    Raises:
+        CheckpointError: It is no safetensors file, or damaged.
+    """
+    with opened(file) as stream:
+        spans = spans_of(stream, os.fstat(stream.fileno()).st_size)
+        return {name: _read(stream, span) for name, span in spans.items()}
+
+
 def _read(stream: FileIO, span: Span) -> Tensor:
     tensor = empty(span.shape, span.dtype)
     rest = memory_of(tensor)

@@ -35,18 +35,29 @@ class Beside(Generic[T, R]):
         """What it gave; all of it is here when the block has ended."""
         self._function = function
         self._waiting: Queue[T] = SimpleQueue()
-        self._threads = [Thread(target=self._work, name="typedloops beside") for _ in range(threads)]
+        self._count = threads
+        self._threads: list[Thread] = []
 
     def put(self, name: str, value: T) -> None:
-        self._waiting.put((name, value))
+        """Have the function called with `value`; its result goes by `name`."""
+        if self._threads:
+            self._waiting.put((name, value))
+        else:
+            self.results[name] = self._function(value)
 
     def _work(self) -> None:
         while (item := self._waiting.get()) is not None:
             self.results[item[0]] = self._function(item[1])
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        for _ in range(self._count):
+            thread = Thread(target=self._work, name="typedloops beside")
+            try:
+                thread.start()
+            except RuntimeError:
+                # Python 3.12 starts none once the main thread has ended; then the caller does the work.
+                break
+            self._threads.append(thread)
         return self
 
     def __exit__(
