@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torchmetrics import MeanMetric, MetricCollection
@@ -152,6 +153,18 @@ def test_an_evaluation_takes_the_weights_of_a_fit(tmp_path: Path, entry: str) ->
     save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(module, batches()))
     expected = getattr(Trainer(), entry)(module, batches())
     assert str(getattr(Trainer(), entry)(Classifier(), batches(), ckpt_path=tmp_path / "c")) == str(expected)
+
+
+def test_an_evaluation_takes_weights_from_elsewhere(tmp_path: Path) -> None:
+    module = Classifier()
+    expected = Trainer().validate(module, batches()).metrics
+    torch.save(module.state_dict(), tmp_path / "torch.pt")
+    torch.save({"state_dict": module.state_dict(), "epoch": 3}, tmp_path / "lightning.ckpt")
+    save_file(module.state_dict(), tmp_path / "weights.safetensors")
+    for name in ("torch.pt", "lightning.ckpt", "weights.safetensors"):
+        assert Trainer().validate(Classifier(), batches(), ckpt_path=tmp_path / name).metrics == expected
+    told = refused(lambda: Trainer().validate(Classifier(), batches(), ckpt_path=tmp_path / "none"))
+    assert told == f"{tmp_path / 'none'}: there is nothing. Give a checkpoint or a file of weights."
 
 
 def test_a_validation_goes_on_in_its_middle(tmp_path: Path) -> None:
@@ -419,10 +432,10 @@ def test_callbacks_by_their_keys(tmp_path: Path) -> None:
     assert [callback.batches for callback in others] == [8, 8, 8]
     with pytest.warns(UserWarning) as told:
         Trainer(max_epochs=2, callbacks=[Counts("mine")]).fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
-    assert [str(warning.message) for warning in told] == [
+    assert str(told[0].message) == (
         f"the checkpoint has the states of callbacks that are not here: {key}, {key}#2. Give the trainer the same "
         "callbacks to go on as before."
-    ]
+    )
 
 
 def test_random_numbers_of_every_generator_go_on(tmp_path: Path) -> None:

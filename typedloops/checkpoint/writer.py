@@ -40,9 +40,14 @@ class Writer:
 
     `when_written` is always called in the thread of the caller of one of these methods, in the
     order in which the writes were asked for.
+
+    Args:
+        ended: Called in the worker's thread when a write beside the run has ended, well or not: there is
+            something to `poll`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[], object] = lambda: None) -> None:
+        self._ended = ended
         self._staging = Staging()
         self._thread: Thread | None = None
         self._outcomes: deque[_Outcome] = deque()
@@ -126,6 +131,7 @@ class Writer:
             outcome = _Outcome(path, when_written, error)
         staged.release()
         self._outcomes.append(outcome)
+        self._ended()
 
 
 def _told(path: Path, error: Exception) -> CheckpointError:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import cast
 
-from typedloops.checkpoint import FolderFormat
+from typedloops.checkpoint import FolderFormat, load_weights
 from typedloops.errors import MisuseError, add_note
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
@@ -15,6 +15,7 @@ from typedloops.loops.run.computing.torch_settings import torch_settings
 from typedloops.loops.run.context import Host, InRun, RunContext, find_context, running
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.requirements import check_tree
+from typedloops.loops.run.saving.module_state import load_weights_into
 from typedloops.loops.run.saving.occasions import paths_after_exception
 from typedloops.loops.run.saving.resumption import Resumption
 from typedloops.loops.run.saving.saver import Saver
@@ -201,6 +202,9 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
         return
     format_ = _format_of(context)
     path = found(resume.path, context.listeners.callbacks, format_)
+    if context.stage is not Stage.FIT and not format_.holds(path):
+        load_weights_into(str(path), unwrapped(context.module), load_weights(path))
+        return
     resumption = Resumption(path, format_.load(path), context.opened_by, exact=resume.exact)
     context.resuming = resumption
     resumption.begin(context)

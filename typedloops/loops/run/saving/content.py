@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from typedloops.checkpoint.migrations import CONTENT_VERSION
+from typedloops.checkpoint import CONTENT_VERSION
 from typedloops.errors import CheckpointError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, collect_state
@@ -101,7 +101,7 @@ def _ancestry(node: LoopNode) -> Iterator[LoopNode]:
 def _parts_of(context: RunContext, runs_module: bool) -> dict[str, object]:
     module, optimization = unwrapped(context.module), context.optimization
     # What a loop of one's own is given may be what makes the modules that loops within it run.
-    weights = weights_of(module) if runs_module or isinstance(module, Stateful) else {}
+    weights: Mapping[str, object] = weights_of(module) if runs_module or isinstance(module, Stateful) else {}
     gradients = gradients_of(module, optimization.optimizers) if optimization.adds_up else {}
     return {
         "module": dict(weights),

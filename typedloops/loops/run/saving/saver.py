@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-from typedloops.checkpoint.copying import Staging
-from typedloops.checkpoint.writer import Writer
+from typedloops.checkpoint import Writer
+from typedloops.checkpoint.writer import nothing
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.context import InRun
 from typedloops.loops.run.saving.content import content_of, contexts_of, weights_content
@@ -29,7 +29,6 @@ class Saver:
         self._requests = requests
         self._format = format_
         self._writer = Writer(requests.wake)
-        self._staging = Staging()
         self._failure: BaseException | None = None
         self.order: int = 0
         """How many checkpoints the run has had, those of earlier processes included."""
@@ -99,9 +98,5 @@ class Saver:
         self._writer.finish()
 
     def _write(self, request: SaveRequest, content: dict[str, object]) -> None:
-        write: Callable[[CheckpointFormat, Path, dict[str, object], Callable[[Path], object] | None], object]
-        if request.asynchronous:
-            content, write = self._staging.copied(content), self._writer.write_later
-        else:
-            write = self._writer.write
-        write(self._format, request.path, content, request.when_written)
+        write = self._writer.write_later if request.asynchronous else self._writer.write
+        write(self._format, request.path, content, request.when_written or nothing)
