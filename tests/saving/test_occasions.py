@@ -229,7 +229,7 @@ def test_a_run_that_an_exception_ends(tmp_path: Path, hook: str, time: int, told
     with pytest.raises(CheckpointError) as error:
         Trainer(max_epochs=2).fit(Classifier(), batches(), batches(2), ckpt_path=path, exact=True)
     assert str(error.value) == f"{path}: no run goes on from it exactly: {note}. Give an older one."
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="exactly") as warned:
         result, _ = goes_on(path)
     assert str(warned[0].message) == f"{path}: the run does not go on from it exactly: {note}."
     assert (result.epochs, result.batches, result.optimizer_steps) == (2, 8, steps)

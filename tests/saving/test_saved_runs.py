@@ -430,7 +430,7 @@ def test_callbacks_by_their_keys(tmp_path: Path) -> None:
     others = callbacks()
     Trainer(max_epochs=2, callbacks=others).fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
     assert [callback.batches for callback in others] == [8, 8, 8]
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="not here") as told:
         Trainer(max_epochs=2, callbacks=[Counts("mine")]).fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
     assert str(told[0].message) == (
         f"the checkpoint has the states of callbacks that are not here: {key}, {key}#2. Give the trainer the same "

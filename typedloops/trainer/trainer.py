@@ -472,15 +472,16 @@ class Trainer(Generic[FL, VL, TL, PL]):
     def _save_finished(self, request: SaveRequest) -> None:
         """Save the end of the last fit, whose module is still there."""
         loop: object = self._fit_loop
-        ended = cast("FitLoopOf", loop).ended if isinstance(loop, FitLoopOf) else None
-        if ended is None or not isinstance(loop, LoopNode):
+        fit_loop = cast("FitLoopOf", loop) if isinstance(loop, FitLoopOf) else None
+        ended = None if fit_loop is None else fit_loop.ended
+        if fit_loop is None or ended is None:
             raise MisuseError(
                 "trainer.save_checkpoint",
                 "nothing is running, and there is no fit that came to its end and whose module is still there",
                 "Save from a hook or a loop of a run, or after a fit.",
             )
         listeners = Listeners(self._callbacks, ended.module, self)
-        content = ended.content(loop, listeners, weights_only=request.weights_only)
+        content = ended.content(fit_loop, listeners, weights_only=request.weights_only)
         self.checkpoint_format.save(request.path, content)
         if request.when_written is not None:
             request.when_written(request.path)

@@ -114,7 +114,7 @@ def load_modes_into(module: nn.Module, rest: Mapping[str, object]) -> None:
 
 def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """The submodules by name, the module itself among them."""
-    return cast("list[tuple[str, nn.Module]]", list(module.named_modules()))
+    return list(cast("Iterator[tuple[str, nn.Module]]", module.named_modules()))
 
 
 def _passing_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
