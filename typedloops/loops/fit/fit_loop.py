@@ -85,6 +85,12 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
     zero, unless state was loaded.  `run(..., resume=True)` goes on where the last run of this loop
     ended, at its next epoch, with the states of its optimizers and schedulers: raise a limit first.
 
+    `run(..., ckpt_path=path)` goes on from a checkpoint: `last` or `best` of those that a `ModelCheckpoint` has
+    saved, or a path.  It begins where that was taken, and ends with the same bits as a fit that was never
+    interrupted; of the hooks above, those of `on_run_start` are called anew, and those of an epoch or a
+    validation that was under way are not.  What cannot go on exactly is told by a warning, or is an
+    error with `exact=True`.
+
     A loader may also be given as a function that makes one: it is called when the fit starts, and
     once more every `reload_dataloaders_every_n_epochs`.
 
