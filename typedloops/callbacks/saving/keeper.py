@@ -57,7 +57,7 @@ class Keeper:
     @property
     def claims(self) -> set[str]:
         """The names that are in use here."""
-        names = {kept.name for kept in self.retention.kept}
+        names = self.retention.names
         return names if self.last_name is None else names | {self.last_name}
 
     def begin(self) -> None:
@@ -101,7 +101,7 @@ class Keeper:
 
     def reserved(self, name: str, others: Iterable[Keeper]) -> str:
         """One of the names that no template gives, unless someone else has it."""
-        return self._free(name, {kept.name for kept in self.retention.kept}, others)
+        return self._free(name, self.retention.names, others)
 
     def written(self, trainer: TrainerView, others: Iterable[Keeper], admitted: Kept) -> None:
         """A checkpoint is on the disk: what it replaces may go."""

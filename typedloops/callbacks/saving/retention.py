@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -83,6 +83,12 @@ class Retention:
         self.kept: tuple[Kept, ...] = ()
         """Oldest first."""
         self.replaced: tuple[Replaced, ...] = ()
+        self._absent: tuple[Kept, ...] = ()
+
+    @property
+    def names(self) -> set[str]:
+        """The names of those that are kept, and of those that are until their turn to go comes again."""
+        return {kept.name for kept in (*self.kept, *self._absent)}
 
     @property
     def best(self) -> Kept | None:
@@ -95,7 +101,7 @@ class Retention:
     def forget(self) -> None:
         """A run begins anew."""
         self.requests = 0
-        self.kept, self.replaced = (), ()
+        self.kept, self.replaced, self._absent = (), (), ()
         self._written = set()
 
     def admit(self, score: float | None, name_it: Callable[[Collection[str]], str]) -> Kept | None:
@@ -109,17 +115,16 @@ class Retention:
             What is to be saved, or None.
         """
         candidate = Kept("", score, self.requests + 1)
-        everything = (*self.kept, candidate)
-        ranked = sorted(everything, key=self._rank)
-        stay = ranked if self._top_k == -1 else ranked[: self._top_k]
-        if candidate not in stay:
-            if not self._newest_stays:
-                return None
-            stay.append(candidate)
+        stay = self._best_of((*self.kept, candidate))
+        if candidate not in stay and not self._newest_stays:
+            return None
         leaving = [kept for kept in self.kept if kept not in stay]
-        admitted = Kept(name_it([kept.name for kept in leaving]), score, candidate.request)
+        still_absent = [kept for kept in self._absent if kept in self._best_of((*self.kept, *self._absent, candidate))]
+        gone = [kept for kept in (*leaving, *self._absent) if kept not in still_absent]
+        admitted = Kept(name_it([kept.name for kept in gone]), score, candidate.request)
         self.requests = admitted.request
         self.kept = (*(kept for kept in self.kept if kept not in leaving), admitted)
+        self._absent = tuple(still_absent)
         self._replace(leaving, admitted)
         return admitted
 
@@ -131,7 +136,9 @@ class Retention:
     def recover(self, is_there: Callable[[str], bool]) -> list[str]:
         """See what is on the disk, in a run that goes on from a saved state.
 
-        What is no longer there is forgotten, and what it was to replace is kept, if that is still there.
+        What is no longer there is not kept, but what it was to replace, if that is still there.  Its
+        name stays taken until it would have been replaced: if the run does again what it had done after this
+        state, each checkpoint has the name that it had.
 
         Returns:
             The names that are to be removed: what they were replaced by is on the disk.
@@ -147,6 +154,7 @@ class Retention:
                 else:
                     lost.add(replaced.kept.request)
         present = (*(kept for kept in self.kept if kept.request not in lost), *returning)
+        self._absent = tuple(kept for kept in self.kept if kept.request in lost)
         self.kept = tuple(sorted(present, key=lambda kept: kept.request))
         self.replaced = tuple(replaced for replaced in self.replaced if replaced not in done_with)
         self._written.update(replaced.after for replaced in self.replaced)
@@ -155,7 +163,7 @@ class Retention:
     def state_dict(self) -> dict[str, object]:
         return {
             "requests": self.requests,
-            "kept": [kept.to_state() for kept in self.kept],
+            "kept": [kept.to_state() for kept in sorted((*self.kept, *self._absent), key=lambda kept: kept.request)],
             "replaced": [[replaced.kept.to_state(), replaced.after] for replaced in self.replaced],
         }
 
@@ -167,7 +175,12 @@ class Retention:
         loaded = tuple(map(Kept.from_state, kept)), tuple(map(_replaced_from, replaced))
         self.requests = requests
         self.kept, self.replaced = loaded
+        self._absent = ()
         self._written = set()
+
+    def _best_of(self, checkpoints: Iterable[Kept]) -> list[Kept]:
+        ranked = sorted(checkpoints, key=self._rank)
+        return ranked if self._top_k == -1 else ranked[: self._top_k]
 
     def _rank(self, kept: Kept) -> tuple[bool, float, int]:
         """Smaller is better; of equal scores the older is."""

@@ -49,7 +49,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise wrong(
-            "dirpath", str(folder), f"it cannot be made: {error}", "Give one that may be written to."
+            "dirpath", str(folder), f"it cannot be made: {error}", "Give a folder that may be written to."
         ) from error
 
 
