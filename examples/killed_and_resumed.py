@@ -74,9 +74,9 @@ def process(folder: Path, kill_at: int = 0, *, resume: bool = False) -> subproce
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole = process(Path(folder, "whole"))
-        print("never killed:    ", whole.stdout.strip())
+        print("never killed:      ", whole.stdout.strip())
         killed = process(Path(folder, "killed"), kill_at=60)
-        print("killed:          ", signal.Signals(-killed.returncode).name, "before batch 60 of 76")
+        print("killed:            ", signal.Signals(-killed.returncode).name, "before batch 60 of 76")
         resumed = process(Path(folder, "killed"), resume=True)
         print("killed and resumed:", resumed.stdout.strip())
         print("the same bits:", whole.stdout == resumed.stdout)
