@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.checkpoint.contents import CONTENT, NEWER, same, tensors
-from typedloops.checkpoint import FolderFormat, Manifest, describe
+from typedloops.checkpoint import FolderFormat, Manifest, describe, streams
 from typedloops.checkpoint.layout import CODES
 from typedloops.checkpoint.manifest import FileRecord
 from typedloops.checkpoint.streams import AT_ONCE, BATCH
 from typedloops.checkpoint.tensors import LOCKED, SMALL, TensorRecord, checksum, read_tensors, write_tensors
+from typedloops.errors import CheckpointError
 
 FORMAT = FolderFormat()
 
@@ -142,3 +143,16 @@ def test_a_system_that_does_less_than_it_is_asked(
         monkeypatch.delattr(os, "readv")
     records = write_tensors(tmp_path / "a", content)
     assert same(read_tensors(tmp_path / "a", records), content)
+
+
+def test_an_error_of_the_disk_while_there_is_more_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system tells of it once."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    monkeypatch.setattr(streams, "FLUSH", 1000)
+    with pytest.raises(CheckpointError, match=r"it cannot be written: \[Errno 5\] Input/output error"):
+        FORMAT.save(tmp_path / "a.ckpt", CONTENT)
+    assert list(tmp_path.iterdir()) == []

@@ -9,13 +9,57 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from io import FileIO
-from typing import Final, Protocol, TypeVar
+from typing import Final
+
+from typing_extensions import Protocol, TypeVar
+
+from typedloops.checkpoint.threads import Beside
 
 AT_ONCE: Final = 512
 """Pieces; systems take 1024 at most."""
 
 BATCH: Final = 2**22
 """Bytes that are worth a call of their own."""
+
+FLUSH: Final = 2**26
+"""Bytes after which the disk begins to write them."""
+
+
+class Flushes(Beside[int, OSError | None]):
+    """Has the disk write a file from its beginning while the rest of it is still to come.
+
+    Otherwise the disk would have nothing to do until all of the file is in the system's memory.
+
+    Args:
+        stream: The file.
+    """
+
+    def __init__(self, stream: FileIO) -> None:
+        super().__init__(_flush)
+        self._stream = stream
+        self._waiting_bytes = 0
+
+    def after(self, nbytes: int) -> None:
+        """Tell of further bytes of the file."""
+        self._waiting_bytes += nbytes
+        if self._waiting_bytes >= FLUSH:
+            self._waiting_bytes = 0
+            self.put(self._stream.fileno())
+
+    def check(self) -> None:
+        """Raise the error that the disk gave; the system tells of it once."""
+        for error in self.results:
+            if error is not None:
+                raise error
+
+
+def _flush(descriptor: int) -> OSError | None:
+    try:
+        if hasattr(os, "fdatasync"):
+            os.fdatasync(descriptor)
+    except OSError as error:
+        return error
+    return None
 
 
 class Sized(Protocol):

@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.checkpoint.layout import CODES, Span, header_of, in_order, spans_of
-from typedloops.checkpoint.streams import batches, read_all, write_all
+from typedloops.checkpoint.streams import Flushes, batches, read_all, write_all
 from typedloops.checkpoint.threads import THREADS, Beside
 from typedloops.errors import CheckpointError
 
@@ -121,11 +121,13 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
     # Not with the library: its releases up to 0.5 hold the interpreter's lock while they write,
     # which would stop a run whose checkpoints are written beside it.
     ordered = in_order(tensors)
-    with open(file, "xb", buffering=0) as stream, Checksums() as checksums:
+    with open(file, "xb", buffering=0) as stream, Checksums() as checksums, Flushes(stream) as flushes:
         write_all(stream, [memoryview(header_of(ordered))])
         for batch in batches(ordered):
             checksums.put(batch)
             write_all(stream, [memory_of(tensor) for tensor in batch.values()])
+            flushes.after(sum(tensor.nbytes for tensor in batch.values()))
+    flushes.check()
     sums = checksums.by_name
     return {name: TensorRecord.of(tensor, sums[name]) for name, tensor in tensors.items()}
 
