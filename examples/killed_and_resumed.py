@@ -37,9 +37,7 @@ class KillAt(Callback[DigitClassifier, Batch]):
         self.batch = batch
         self.begun = 0
 
-    def on_train_batch_start(
-        self, trainer: TrainerView, module: DigitClassifier, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: TrainerView, module: DigitClassifier, batch: Batch, batch_idx: int) -> None:
         self.begun += 1
         if self.begun == self.batch:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -241,7 +241,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         )
         if self._resumed is not None:
             self._resumed.restore(context.optimization)
-        if context.resuming is not None:
+        if context.resuming is not None and self.place.resumed is not None:
             context.resuming.load_optimization(context)
         context.optimization.start_counting()
         context.guard_against_nonfinite()
@@ -341,7 +341,8 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
                 with interruptible(context.stop.interrupt), saving_on_signals(context):
                     result = super().run(model, train_dataloaders, val_dataloaders)
                 self._continuation = Continuation.after(model, context.optimization, self.run_state)
-                self.place.leave()
+                if self.parent is not None:
+                    self.place.leave()  # a fit that is the whole can still be saved when it is torn down
                 return result
             finally:
                 self._resumed = None
@@ -399,6 +400,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
 
     def _warn_of_nothing_left(self) -> None:
         if reason := self.stop_reason:
+            self.context.resuming = None  # there is no place to come to
             where = self.path or type(self).__name__
             warnings.warn(nothing_left(where, reason, self.limits, self.position), UserWarning, stacklevel=2)
 
