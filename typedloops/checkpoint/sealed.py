@@ -221,4 +221,4 @@ def describe(path: str | os.PathLike[str]) -> Manifest:
     Raises:
         CheckpointError: There is none, or its manifest is damaged.
     """
-    return Manifest.read(settled(path))
+    return Manifest.read(settled(Path(path)))
