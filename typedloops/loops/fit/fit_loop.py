@@ -37,6 +37,7 @@ from typedloops.loops.run.interrupt import interruptible
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.optimization import Optimization, step_counter
 from typedloops.loops.run.saving.data import is_data
+from typedloops.loops.run.saving.occasions import saving_on_signals
 from typedloops.loops.run.saving.sources import CheckpointPath, resumed_from
 from typedloops.loops.run.settings.config import check_count, check_minimum, epochs_of
 from typedloops.loops.run.settings.durations import Count, Unit, counted, seconds_of
@@ -331,9 +332,9 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             context.fitting = True
             context.stop.begin(lambda: limits.may_stop(self.position), seconds_of(self.config.max_time))
             try:
-                with interruptible(context.stop.interrupt):
+                with interruptible(context.stop.interrupt), saving_on_signals(context):
                     result = super().run(model, train_dataloaders, val_dataloaders)
-                self._continuation = Continuation.after(model, context.optimization)
+                self._continuation = Continuation.after(model, context.optimization, self.run_state)
                 self.place.leave()
                 return result
             finally:
@@ -347,6 +348,9 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         context = self.context
         now = monotonic()
         return {
+            "epoch": context.epoch,
+            "step": self.step_progress.total.completed,
+            "order": context.saver.order,
             "metrics": dict(context.metrics),
             "logged": context.training_metrics.state_dict(),
             "since_validation": now - context.validated_at,
@@ -375,6 +379,12 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         self._idle_epochs = cast("int", resumed["idle_epochs"])
         self._last_output = cast("S | None", resumed["last_output"])
         context.optimization.scalars.update(cast("Mapping[int, dict[str, Tensor | float]]", resumed["scalars"]))
+
+    @property
+    def ended(self) -> Continuation | None:
+        """What the last fit of this loop leaves behind, if it came to its end and its module is still there."""
+        ended = self._continuation
+        return None if ended is None or ended.module is None else ended
 
     def _load(self, epoch: int) -> None:
         """Have the loaders for this epoch."""

@@ -51,6 +51,11 @@ class Host(TrainerView, Protocol):
 class Saving(Protocol):
     """What saves a run."""
 
+    @property
+    def order(self) -> int:
+        """How many checkpoints the run has had, those of earlier processes included."""
+        ...
+
     def ask(self, request: SaveRequest) -> None:
         """Save at the next boundary."""
         ...
@@ -59,15 +64,24 @@ class Saving(Protocol):
         """Save what was asked for; `loop` is at one of its points."""
         ...
 
+    def save(self, request: SaveRequest, at: LoopNode | None) -> None:
+        """Save now; `at` is the innermost loop that is under way, or None."""
+        ...
+
 
 class NoSaving:
     """Saves nothing: where nobody has opened a run."""
+
+    order = 0
 
     def ask(self, request: SaveRequest) -> None:
         """Nobody does."""
 
     def serve(self, loop: LoopNode) -> None:
         """Nothing is asked for."""
+
+    def save(self, request: SaveRequest, at: LoopNode | None) -> None:
+        """There is nothing to save."""
 
 
 class Resuming(Protocol):

@@ -81,7 +81,7 @@ def rest_of(module: object) -> dict[str, object]:
     return {
         "buffers": dict(_passing_buffers(module)),
         "metrics": {name: _state_of(metric) for name, metric in _metrics(module)},
-        "eval": [name for name, part in module.named_modules() if not part.training],
+        "eval": [name for name, part in _parts(module) if not part.training],
         "frozen": [name for name, parameter in module.named_parameters() if not parameter.requires_grad],
     }
 
@@ -106,10 +106,15 @@ def load_modes_into(module: nn.Module, rest: Mapping[str, object]) -> None:
     """Load the modes of all parts and what is frozen."""
     in_eval, frozen = rest.get("eval"), rest.get("frozen")
     if is_list_or_tuple(in_eval) and is_list_or_tuple(frozen):
-        for name, part in module.named_modules():
+        for name, part in _parts(module):
             part.training = name not in in_eval
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name not in frozen)
+
+
+def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The submodules by name, the module itself among them."""
+    return list(cast("Iterator[tuple[str, nn.Module]]", module.named_modules()))
 
 
 def _passing_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -123,12 +128,14 @@ def _put_buffer(module: nn.Module, name: str, value: Tensor) -> None:
 
 
 def _metrics(module: nn.Module) -> Iterator[tuple[str, MetricObject]]:
-    return ((name, part) for name, part in module.named_modules() if _is_metric(part))
+    return ((name, part) for name, part in _parts(module) if _is_metric(part))
 
 
 def _is_metric(part: object) -> TypeGuard[MetricObject]:
-    # By its class: a property may compute something.
-    return all(hasattr(type(part), name) for name in ("metric_state", "update", "compute"))
+    # By its class: a property may compute something.  Of a collection each metric is asked by itself.
+    return not isinstance(part, nn.ModuleDict) and all(
+        hasattr(type(part), name) for name in ("metric_state", "update", "compute")
+    )
 
 
 def _state_of(metric: MetricObject) -> dict[str, object]:

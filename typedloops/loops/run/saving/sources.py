@@ -39,8 +39,8 @@ class ResumeFrom:
     exact: bool = False
 
 
-def resumed_from(path: CheckpointPath | None, exact: bool) -> ResumeFrom | None:
-    """What is meant by the two arguments of a run; None is to begin anew."""
+def resumed_from(path: CheckpointPath | None, exact: bool = False) -> ResumeFrom | None:
+    """What is meant by the arguments of a run; None is to begin anew."""
     return None if path is None else ResumeFrom(path, exact)
 
 
