@@ -40,7 +40,7 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
 
     opens_run: ClassVar[bool] = True
     state_fields: ClassVar[tuple[str, ...]] = ("dataloader_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_positions", "_results", "_logged")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_positions", "_results", "_logged", "_in_eval")
     points: ClassVar[tuple[str, ...]] = (
         "begun",
         "start",
@@ -60,6 +60,7 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
     _positions: Sequence[LoaderPosition] = ()
     _results: list[T]
     _logged: MetricStore
+    _in_eval: Sequence[str] = ()
 
     def __init__(self, limit_batches: BatchCounts | None = None) -> None:
         where = f"{type(self).__name__}.limit_batches"
@@ -167,10 +168,11 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
     ) -> R:
         with (
             open_run(self, self.kind.stage, model, resume=resumed_from(ckpt_path)) as context,
-            evaluating(model, context.config.inference_mode),
+            evaluating(model, context.config.inference_mode, self.resumed_state.get("eval")) as in_eval,
             context.log_to(MetricStore(default="mean")),
         ):
             before = context.num_batches, context.batch_progress
+            self._in_eval = in_eval
             self._logged = context.logging_to
             self._logged.load_state_of(self.resumed_state.get("logged"))
             if self.place.resumed is None:
@@ -183,7 +185,7 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
             return result
 
     def run_state(self) -> dict[str, object]:
-        return {"logged": self._logged.state_dict()}
+        return {"logged": self._logged.state_dict(), "eval": list(self._in_eval)}
 
     def teardown(self) -> None:
         self._loaders = ()
