@@ -212,7 +212,7 @@ def half() -> DataLoader[Any]:
 
 def own_generator() -> list[Any]:
     """Loaders that draw from generators of their own; the second one for its sampler."""
-    train = shuffled(generator=torch.Generator().manual_seed(int(torch.randint(1000, ()))))
+    train = shuffled(generator=torch.Generator().manual_seed(5))
     sampler = RandomSampler(digits(), generator=torch.Generator().manual_seed(3))
     return [train, DataLoader(digits(), batch_size=18, sampler=sampler)]
 
@@ -226,7 +226,9 @@ CONFIGURATIONS: dict[str, Make] = {
     "no validation": fit(val=False, epochs=3),
     "windows": fit(accumulate_grad_batches=4, gradient_clip_val=0.5),
     "weighed windows": fit(
-        accumulate_grad_batches=4, accumulation_weight=lambda batch: len(batch[0]), gradient_clip_val=0.01,
+        accumulate_grad_batches=4,
+        accumulation_weight=lambda batch: len(batch[0]),
+        gradient_clip_val=0.01,
         gradient_clip_algorithm="value",
     ),
     "windows from an epoch on": fit(accumulate_grad_batches={1: 3}, val_check_interval=2),
@@ -255,7 +257,9 @@ CONFIGURATIONS: dict[str, Make] = {
     "validation each second epoch": fit(check_val_every_n_epoch=2, epochs=3),
     "sanity check": fit(num_sanity_val_steps=1, val_check_interval=4),
     "several validation loaders": lambda: Parts(
-        SeveralLoaders(), [shuffled(), [ordered(), shuffled(30), ordered(44)]], {"max_epochs": 2, "val_check_interval": 3}
+        SeveralLoaders(),
+        [shuffled(), [ordered(), shuffled(30), ordered(44)]],
+        {"max_epochs": 2, "val_check_interval": 3},
     ),
     "loaders cut short": fit(limit_train_batches=4, limit_val_batches=2, accumulate_grad_batches=3),
     "a share of the loaders": fit(limit_train_batches=0.7, limit_val_batches=0.5),
