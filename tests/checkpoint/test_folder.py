@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.checkpoint.contents import CONTENT, NEWER, same, tensors
-from typedloops.checkpoint import FolderFormat, Manifest, describe
+from typedloops.checkpoint import FolderFormat, Manifest, describe, streams
 from typedloops.checkpoint.layout import CODES
 from typedloops.checkpoint.manifest import FileRecord
-from typedloops.checkpoint.tensors import TensorRecord, checksum, read_tensors, write_tensors
+from typedloops.checkpoint.streams import AT_ONCE, BATCH
+from typedloops.checkpoint.tensors import LOCKED, SMALL, TensorRecord, checksum, read_tensors, write_tensors
+from typedloops.errors import CheckpointError
 
 FORMAT = FolderFormat()
 
@@ -111,3 +115,44 @@ def test_one_tensor_is_no_plural(tmp_path: Path) -> None:
 def test_a_checksum_is_the_usual_one() -> None:
     assert checksum(torch.tensor(list(b"123456789"), dtype=torch.uint8)) == 0xCBF43926
     assert checksum(torch.empty(0)) == 0
+
+
+def test_many_small_tensors_and_checksums_in_pieces(tmp_path: Path) -> None:
+    """Of every size about which something is decided."""
+    sizes = [0, 1, LOCKED - 1, LOCKED, LOCKED + 1, SMALL - 1, SMALL, SMALL + 1, BATCH, BATCH + 3, *range(3 * AT_ONCE)]
+    content = {str(n): torch.randint(0, 256, (size,), dtype=torch.uint8) for n, size in enumerate(sizes)}
+    records = write_tensors(tmp_path / "a", content)
+    assert all(records[name].crc32 == zlib.crc32(bytes(tensor.tolist())) for name, tensor in content.items())
+    assert all(torch.equal(tensor, content[name]) for name, tensor in read_tensors(tmp_path / "a", records).items())
+    assert load_file(tmp_path / "a").keys() == content.keys()
+
+
+@pytest.mark.parametrize("most", [1, 7, 4096])
+@pytest.mark.parametrize("vectors", [True, False])
+def test_a_system_that_does_less_than_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, vectors: bool
+) -> None:
+    """It writes and reads some bytes at a time; or has no calls for several pieces at once."""
+    content = {str(size): torch.randint(0, 256, (size,), dtype=torch.uint8) for size in (0, 5, 0, 20, 300)}
+    if vectors:
+        writev, readv = os.writev, os.readv
+        monkeypatch.setattr(os, "writev", lambda fd, pieces: writev(fd, [pieces[0][:most]]))
+        monkeypatch.setattr(os, "readv", lambda fd, pieces: readv(fd, [pieces[0][:most]]))
+    else:
+        monkeypatch.delattr(os, "writev")
+        monkeypatch.delattr(os, "readv")
+    records = write_tensors(tmp_path / "a", content)
+    assert same(read_tensors(tmp_path / "a", records), content)
+
+
+def test_an_error_of_the_disk_while_there_is_more_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system tells of it once."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    monkeypatch.setattr(streams, "FLUSH", 1000)
+    with pytest.raises(CheckpointError, match=r"it cannot be written: \[Errno 5\] Input/output error"):
+        FORMAT.save(tmp_path / "a.ckpt", CONTENT)
+    assert list(tmp_path.iterdir()) == []

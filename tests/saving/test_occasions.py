@@ -219,7 +219,6 @@ def failed(folder: Path, hook: str, time: int) -> None:
         ("on_validation_batch_end", 1, "it was in the middle of batch 0: hooks after it are not called", 8),
         ("on_validation_epoch_end", 1, "the hook that was called is called again", 8),
         ("on_train_epoch_end", 2, "the hook that was called is called again", 8),
-        ("on_train_end", 1, "the hook that was called is called again", 8),
     ],
 )
 def test_a_run_that_an_exception_ends(tmp_path: Path, hook: str, time: int, told: str, steps: int) -> None:

@@ -656,3 +656,60 @@ def test_a_loader_that_is_read_again_is_told_of(tmp_path: Path) -> None:
     assert len(told) == 1
     with pytest.raises(LoaderError, match="train dataloader"), warnings.catch_warnings():
         Trainer(max_epochs=2).fit(Classifier(), Endless(), ckpt_path=tmp_path / "c", exact=True)
+
+
+@pytest.mark.parametrize("hook", ["on_fit_end", "on_train_end", "teardown"])
+def test_the_very_end(tmp_path: Path, hook: str) -> None:
+    def save(self: object, trainer: TrainerView, module: nn.Module, *_: object) -> None:
+        trainer.save_checkpoint(tmp_path / "c")
+
+    Ends: Any = type("Ends", (Callback,), {hook: save})
+    torch.manual_seed(1)
+    first = Classifier()
+    Trainer(max_epochs=2, callbacks=[Ends()]).fit(first, batches())
+    torch.manual_seed(1)
+    whole = Classifier()
+    Trainer(max_epochs=3).fit(whole, batches())
+    other = Classifier()
+    assert Trainer(max_epochs=3).fit(other, batches(), ckpt_path=tmp_path / "c").optimizer_steps == 12
+    assert same(whole, other)
+
+
+def test_before_the_beginning(tmp_path: Path) -> None:
+    class Begins(Callback[nn.Module]):
+        def setup(self, trainer: TrainerView, module: nn.Module, stage: str) -> None:
+            trainer.save_checkpoint(tmp_path / "c")
+
+    torch.manual_seed(1)
+    whole, other = Classifier(), None
+    Trainer(max_epochs=2, callbacks=[Begins()]).fit(whole, batches())
+    other = Classifier()
+    Trainer(max_epochs=2).fit(other, batches(), ckpt_path=tmp_path / "c")
+    assert same(whole, other)
+
+
+def test_a_loop_that_does_not_come_to_where_it_was(tmp_path: Path) -> None:
+    class Twice(Folds):
+        @property
+        def done(self) -> bool:
+            return self.fold == 3 or getattr(self, "stops", False)
+
+    with pytest.raises(Left):
+        Trainer(fit_loop=Twice(), callbacks=[SaveAt(tmp_path / "c", 5)]).fit(make)
+    loop = Twice()
+    loop.stops = True  # type: ignore[attr-defined]
+    trainer = Trainer(fit_loop=loop)
+    trainer.load_checkpoint(tmp_path / "c")
+    with pytest.warns(UserWarning, match=r"it was saved in 'fit_loop.epoch_loop', and the run that was to go on did"):
+        trainer.fit(make)
+
+
+def test_a_place_that_is_not_here(tmp_path: Path) -> None:
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Classifier(), batches()))
+    content: Any = FolderFormat().load(tmp_path / "c")
+    content["loops"]["places"]["epoch_loop"]["point"] = "tea"
+    FolderFormat().save(tmp_path / "d", content)
+    assert refused(lambda: Trainer().fit(Classifier(), batches(), ckpt_path=tmp_path / "d")) == (
+        f"{tmp_path / 'd'}: the loop 'epoch_loop' was at 'tea', and its points here are begun, batch, validation, "
+        "validated, end, end_validation. Go on with the release, and the loops, that it was saved with."
+    )

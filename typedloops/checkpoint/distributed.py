@@ -13,17 +13,18 @@ from typing_extensions import override
 
 from typedloops.checkpoint.layout import Span, spans_of
 from typedloops.checkpoint.sealed import Parts, Records, SealedFolder
+from typedloops.checkpoint.streams import batches
 from typedloops.checkpoint.tensors import (
+    Checksums,
     TensorRecord,
     check_checksums,
     check_spans,
-    checksum,
     damaged,
     empty,
     opened,
     unreadable,
 )
-from typedloops.checkpoint.threads import THREADS, Beside
+from typedloops.checkpoint.threads import THREADS
 from typedloops.errors import MissingExtraError
 
 SUFFIX = ".safetensors"
@@ -137,10 +138,10 @@ def _alone(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _checksums(tensors: Mapping[str, Tensor]) -> dict[str, int]:
-    with Beside(checksum, THREADS) as checksums:
-        for name, tensor in tensors.items():
-            checksums.put(name, tensor)
-    return checksums.results
+    with Checksums(THREADS) as checksums:
+        for batch in batches(tensors):
+            checksums.put(batch)
+    return checksums.by_name
 
 
 def _spans(folder: Path) -> dict[str, Span]:

@@ -6,7 +6,7 @@ import ctypes
 import os
 import stat
 import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -19,6 +19,7 @@ from typing_extensions import Self
 
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.checkpoint.layout import CODES, Span, header_of, in_order, spans_of
+from typedloops.checkpoint.streams import Flushes, batches, read_all, write_all
 from typedloops.checkpoint.threads import THREADS, Beside
 from typedloops.errors import CheckpointError
 
@@ -77,7 +78,38 @@ def memory_of(tensor: Tensor) -> memoryview:
 
 def checksum(tensor: Tensor) -> int:
     """The CRC-32 of the bytes of a contiguous tensor on the CPU."""
-    return zlib.crc32(memory_of(tensor))
+    memory = memory_of(tensor)
+    if tensor.nbytes > SMALL:
+        return zlib.crc32(memory)
+    crc32 = 0
+    for begin in range(0, tensor.nbytes, LOCKED):
+        crc32 = zlib.crc32(memory[begin : begin + LOCKED], crc32)
+    return crc32
+
+
+SMALL = 2**17
+"""Bytes whose checksum takes less time than getting the interpreter's lock again while a run is busy."""
+LOCKED = 5 * 1024
+"""Up to so many bytes zlib keeps the lock."""
+
+
+class Checksums(Beside[Mapping[str, Tensor], dict[str, int]]):
+    """Reckons checksums beside the reading or the writing.
+
+    Args:
+        threads: In how many threads.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        super().__init__(_checksums, threads)
+
+    @property
+    def by_name(self) -> dict[str, int]:
+        return {name: crc32 for sums in self.results for name, crc32 in sums.items()}
+
+
+def _checksums(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    return {name: checksum(tensor) for name, tensor in tensors.items()}
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, TensorRecord]:
@@ -89,18 +121,15 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
     # Not with the library: its releases up to 0.5 hold the interpreter's lock while they write,
     # which would stop a run whose checkpoints are written beside it.
     ordered = in_order(tensors)
-    with open(file, "xb", buffering=0) as stream, Beside(checksum) as checksums:
-        _write_all(stream, memoryview(header_of(ordered)))
-        for name, tensor in ordered.items():
-            checksums.put(name, tensor)
-            _write_all(stream, memory_of(tensor))
-    return {name: TensorRecord.of(tensor, checksums.results[name]) for name, tensor in tensors.items()}
-
-
-def _write_all(stream: FileIO, data: memoryview) -> None:
-    # One call writes at most 2 GiB.
-    while data:
-        data = data[stream.write(data) :]
+    with open(file, "xb", buffering=0) as stream, Checksums() as checksums, Flushes(stream) as flushes:
+        write_all(stream, [memoryview(header_of(ordered))])
+        for batch in batches(ordered):
+            checksums.put(batch)
+            write_all(stream, [memory_of(tensor) for tensor in batch.values()])
+            flushes.after(sum(tensor.nbytes for tensor in batch.values()))
+    flushes.check()
+    sums = checksums.by_name
+    return {name: TensorRecord.of(tensor, sums[name]) for name, tensor in tensors.items()}
 
 
 def read_tensors(file: Path, records: Mapping[str, TensorRecord]) -> dict[str, Tensor]:
@@ -110,13 +139,13 @@ def read_tensors(file: Path, records: Mapping[str, TensorRecord]) -> dict[str, T
         CheckpointError: The file is not what was written.
     """
     tensors: dict[str, Tensor] = {}
-    with opened(file) as stream, Beside(checksum, THREADS) as checksums:
+    with opened(file) as stream, Checksums(THREADS) as checksums:
         spans = spans_of(stream, os.fstat(stream.fileno()).st_size)
         check_spans(file, spans, records)
-        for name, span in spans.items():
-            tensors[name] = _read(stream, span)
-            checksums.put(name, tensors[name])
-    check_checksums(file, checksums.results, records)
+        for batch in _read_batches(stream, spans):
+            checksums.put(batch)
+            tensors |= batch
+    check_checksums(file, checksums.by_name, records)
     return {name: tensors[name] for name in records}
 
 
@@ -126,20 +155,18 @@ def read_file(file: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: It is no safetensors file, or damaged.
     """
+    tensors: dict[str, Tensor] = {}
     with opened(file) as stream:
-        spans = spans_of(stream, os.fstat(stream.fileno()).st_size)
-        return {name: _read(stream, span) for name, span in spans.items()}
+        for batch in _read_batches(stream, spans_of(stream, os.fstat(stream.fileno()).st_size)):
+            tensors |= batch
+    return tensors
 
 
-def _read(stream: FileIO, span: Span) -> Tensor:
-    tensor = empty(span.shape, span.dtype)
-    rest = memory_of(tensor)
-    while rest:
-        read = stream.readinto(rest)
-        if not read:
-            raise ValueError("it ends too early")
-        rest = rest[read:]
-    return tensor
+def _read_batches(stream: FileIO, spans: Mapping[str, Span]) -> Iterator[dict[str, Tensor]]:
+    for some in batches(spans):
+        batch = {name: empty(span.shape, span.dtype) for name, span in some.items()}
+        read_all(stream, [memory_of(tensor) for tensor in batch.values()])
+        yield batch
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -14,13 +14,13 @@ from typing_extensions import Self, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-Queue: TypeAlias = SimpleQueue[tuple[str, T] | None]
+Queue: TypeAlias = SimpleQueue[tuple[T] | None]
 
 THREADS: Final = min(4, os.cpu_count() or 1)
 
 
 class Beside(Generic[T, R]):
-    """Calls a function that cannot fail on named things, in threads of its own, until the block ends.
+    """Calls a function that cannot fail, in threads of its own, until the block ends.
 
     No pool: a pool takes no more work once the interpreter is ending, and what a run leaves to be
     written is written then.
@@ -31,23 +31,23 @@ class Beside(Generic[T, R]):
     """
 
     def __init__(self, function: Callable[[T], R], threads: int = 1) -> None:
-        self.results: dict[str, R] = {}
-        """What it gave; all of it is here when the block has ended."""
+        self.results: list[R] = []
+        """What it gave, in any order; all of it is here when the block has ended."""
         self._function = function
         self._waiting: Queue[T] = SimpleQueue()
         self._count = threads
         self._threads: list[Thread] = []
 
-    def put(self, name: str, value: T) -> None:
-        """Have the function called with `value`; its result goes by `name`."""
+    def put(self, value: T) -> None:
+        """Have the function called with `value`."""
         if self._threads:
-            self._waiting.put((name, value))
+            self._waiting.put((value,))
         else:
-            self.results[name] = self._function(value)
+            self.results.append(self._function(value))
 
     def _work(self) -> None:
         while (item := self._waiting.get()) is not None:
-            self.results[item[0]] = self._function(item[1])
+            self.results.append(self._function(item[0]))
 
     def __enter__(self) -> Self:
         for _ in range(self._count):

@@ -119,9 +119,9 @@ class Writer:
             raise errors[0]
 
     def _wait(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
     def _work(self, form: CheckpointFormat, path: Path, staged: Staged, when_written: WhenWritten) -> None:
         try:

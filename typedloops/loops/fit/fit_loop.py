@@ -85,6 +85,12 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
     zero, unless state was loaded.  `run(..., resume=True)` goes on where the last run of this loop
     ended, at its next epoch, with the states of its optimizers and schedulers: raise a limit first.
 
+    `run(..., ckpt_path=path)` goes on from a checkpoint: `last` or `best` of those that a `ModelCheckpoint` has
+    saved, or a path.  It begins where that was taken, and ends with the same bits as a fit that was never
+    interrupted; of the hooks above, those of `on_run_start` are called anew, and those of an epoch or a
+    validation that was under way are not.  What cannot go on exactly is told by a warning, or is an
+    error with `exact=True`.
+
     A loader may also be given as a function that makes one: it is called when the fit starts, and
     once more every `reload_dataloaders_every_n_epochs`.
 
@@ -241,7 +247,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         )
         if self._resumed is not None:
             self._resumed.restore(context.optimization)
-        if context.resuming is not None:
+        if context.resuming is not None and self.place.resumed is not None:
             context.resuming.load_optimization(context)
         context.optimization.start_counting()
         context.guard_against_nonfinite()
@@ -341,7 +347,8 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
                 with interruptible(context.stop.interrupt), saving_on_signals(context):
                     result = super().run(model, train_dataloaders, val_dataloaders)
                 self._continuation = Continuation.after(model, context.optimization, self.run_state)
-                self.place.leave()
+                if self.parent is not None:
+                    self.place.leave()  # a fit that is the whole can still be saved when it is torn down
                 return result
             finally:
                 self._resumed = None
@@ -399,6 +406,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
 
     def _warn_of_nothing_left(self) -> None:
         if self.done and (reason := self.stop_reason):
+            self.context.resuming = None  # there is no place to come to
             where = self.path or type(self).__name__
             warnings.warn(nothing_left(where, reason, self.limits, self.position), UserWarning, stacklevel=2)
 

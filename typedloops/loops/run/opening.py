@@ -114,6 +114,8 @@ def _hosted(context: RunContext) -> Generator[None]:
     finally:
         with noted_on(failure, "teardown"):
             context.hook("teardown")(str(context.stage))
+            if isinstance(context.saver, Saver):
+                context.saver.finish()
         if context.host is not None:
             with noted_on(failure, "the end of the run"):
                 context.host.run_ended(context, failure)
@@ -183,6 +185,8 @@ def _saved(context: RunContext, around: RunContext | None) -> Generator[None]:
     context.saver = saver
     yield
     saver.finish()  # after an exception, when it has been told
+    if isinstance(context.resuming, Resumption):
+        context.resuming.warn_of_its_place()
 
 
 def _format_of(context: RunContext) -> CheckpointFormat:
@@ -193,7 +197,8 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
     """Load what the run goes on from."""
     if around is not None:
         _check_not_resumed(context.opened_by, resume)
-        if isinstance(context.resuming, Resumption):
+        loop = context.opened_by
+        if isinstance(context.resuming, Resumption) and isinstance(loop, InRun) and loop.place.resumed is not None:
             context.resuming.load_module(context)
         return
     if resume is None and context.host is not None:

@@ -58,6 +58,8 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
         "rng": RngStates().state_dict(),
     }
     for depth, context in enumerate(runs):
+        if context.guard is not None:
+            context.guard.look(wait=True)  # rather the error now than a checkpoint of weights that are not numbers
         content |= {
             named(part, depth): state
             for part, state in _parts_of(context, at is not None and context is innermost).items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -107,6 +107,15 @@ class Resumption:
         if loop is self._innermost():
             self._finish(context)
 
+    def warn_of_its_place(self) -> None:
+        """Say that the run is over and has not come to where it was."""
+        warnings.warn(
+            f"{self.path}: it was saved in {self._at!r}, and the run that was to go on did not come there: what it "
+            "did was not the same. Let the loops around it keep, in their state, what they have done.",
+            UserWarning,
+            stacklevel=2,
+        )
+
     def _innermost(self) -> object:
         return next((loop for path, loop in self._root.walk() if (path or ".") == self._at), None)
 
@@ -136,6 +145,16 @@ class Resumption:
             hook(dict(self.part("custom")))
         load_weights_into(str(self.path), module, self.part("module"))
         context.resuming = None
+
+    def _place_of(self, path: str, points: Collection[str], place: Mapping[str, object]) -> SavedPlace:
+        point, state = place.get("point"), place.get("state")
+        if not isinstance(point, str) or point not in points or not is_mapping(state):
+            raise CheckpointError(
+                str(self.path),
+                f"the loop {path!r} was at {point!r}, and its points here are {', '.join(points)}",
+                "Go on with the release, and the loops, that it was saved with.",
+            )
+        return SavedPlace(point, state)
 
     def _check_kind(self, context: RunContext) -> None:
         if self.about.get("weights_only"):
@@ -181,9 +200,7 @@ class Resumption:
         for path, place in saved.items():
             loop = nodes.get(path)
             if isinstance(loop, InRun) and is_mapping(place):
-                loop.place.resumed = SavedPlace(
-                    str(place.get("point")), cast("Mapping[str, object]", place.get("state") or {})
-                )
+                loop.place.resumed = self._place_of(path, loop.points, place)
         for loop in nodes.values():
             if isinstance(loop, InRun) and loop.place.resumed is None:
                 loop.restarting = False  # it was not under way: its next run begins anew

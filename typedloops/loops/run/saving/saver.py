@@ -94,7 +94,7 @@ class Saver:
         Raises:
             CheckpointError: Something could not be written.
         """
-        self.serve(None)
+        self.serve(innermost(self.root))
         self._writer.finish()
 
     def _write(self, request: SaveRequest, content: dict[str, object]) -> None:
