@@ -406,7 +406,8 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
 
     def _warn_of_nothing_left(self) -> None:
         if self.done and (reason := self.stop_reason):
-            self.context.resuming = None  # there is no place to come to
+            if self.place.resumed is None:
+                self.context.resuming = None  # there is no place to come to
             where = self.path or type(self).__name__
             warnings.warn(nothing_left(where, reason, self.limits, self.position), UserWarning, stacklevel=2)
 
