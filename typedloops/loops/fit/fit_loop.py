@@ -174,7 +174,13 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
 
     @property
     def done(self) -> bool:
-        return self.stop_reason is not None
+        return self.stop_reason is not None and not self._goes_on_within_epoch
+
+    @property
+    def _goes_on_within_epoch(self) -> bool:
+        """Whether the run was saved in an epoch, whose end is still to come whatever its batches have come to."""
+        resumed = self.place.resumed
+        return resumed is not None and resumed.point not in ("begun", "idle")
 
     def reset(self) -> None:
         if self.place.resumed is not None:
@@ -399,8 +405,9 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             self.epoch_loop.check_validation(self._data.val)
 
     def _warn_of_nothing_left(self) -> None:
-        if reason := self.stop_reason:
-            self.context.resuming = None  # there is no place to come to
+        if self.done and (reason := self.stop_reason):
+            if self.place.resumed is None:
+                self.context.resuming = None  # there is no place to come to
             where = self.path or type(self).__name__
             warnings.warn(nothing_left(where, reason, self.limits, self.position), UserWarning, stacklevel=2)
 

@@ -214,7 +214,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             max_steps=max_steps,
             on_exhausted=check_end,
             pause=self.context.requests.flag,
-            begun=begun,
+            begun=self.context.on_device(begun),
             upcoming=upcoming,
         )
         if status is not BatchStatus.RUNNING:

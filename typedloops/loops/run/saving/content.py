@@ -104,7 +104,7 @@ def _parts_of(context: RunContext, runs_module: bool) -> dict[str, object]:
     module, optimization = unwrapped(context.module), context.optimization
     # What a loop of one's own is given may be what makes the modules that loops within it run.
     weights: Mapping[str, object] = weights_of(module) if runs_module or isinstance(module, Stateful) else {}
-    gradients = gradients_of(module, optimization.optimizers) if optimization.adds_up else {}
+    gradients = gradients_of(module, optimization.optimizers, adds_up=optimization.adds_up)
     return {
         "module": dict(weights),
         "rest": {**rest_of(module), "gradients": gradients},

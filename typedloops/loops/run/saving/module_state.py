@@ -95,7 +95,7 @@ def load_rest_into(module: object, rest: Mapping[str, object]) -> None:
     for name, buffer in _passing_buffers(module):
         saved = buffers.get(name)
         if isinstance(saved, Tensor):
-            _put_buffer(module, name, saved.to(buffer.device))
+            _put_buffer(module, name, saved.to(buffer))
     for name, metric in _metrics(module):
         saved = metrics.get(name)
         if is_mapping(saved):
@@ -172,9 +172,21 @@ def _on(device: object, value: object) -> object:
     return [_on(device, item) for item in value] if is_list_or_tuple(value) else value
 
 
-def gradients_of(module: object, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
-    """The gradients that there are, by the name of their parameter."""
-    return {name: value.grad for name, value in _parameters(module, optimizers) if value.grad is not None}
+def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bool) -> dict[str, Tensor]:
+    """The gradients that are not put away before the next ones, by the name of their parameter.
+
+    Args:
+        module: Has the parameters.
+        optimizers: Have the same, or others.
+        adds_up: Whether those of the optimizers are among them; nobody puts away the gradients of other parameters.
+    """
+    optimizers = list(optimizers)
+    put_away: set[int] = set() if adds_up else {id(parameter) for _, parameter in _of_optimizers(optimizers)}
+    return {
+        name: parameter.grad
+        for name, parameter in _parameters(module, optimizers)
+        if parameter.grad is not None and id(parameter) not in put_away
+    }
 
 
 def load_gradients_into(module: object, optimizers: Iterable[Optimizer], gradients: Mapping[str, object]) -> None:
