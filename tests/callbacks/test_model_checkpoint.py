@@ -10,9 +10,11 @@ import pickle
 import signal
 import tempfile
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import pytest
 from hypothesis import given, settings
@@ -499,67 +501,83 @@ def without_a_last_in_doubt(found: dict[str, object]) -> dict[str, object]:
     return {name: "any" if name == "last" and isinstance(step, int) else step for name, step in found.items()}
 
 
-@settings(deadline=None, max_examples=300)
-@given(
-    data=st.data(),
-    scores=st.lists(st.sampled_from([0.0, 1.0, 2.0, math.nan]), min_size=1, max_size=6),
-    k=st.sampled_from([-1, 1, 2]),
-    save_last=st.sampled_from([False, True, "link"]),
-    asynchronous=st.booleans(),
-    every_n_train_steps=st.sampled_from([None, 1, 3]),
-)
-def test_after_a_kill_anywhere_any_saved_state_leads_to_the_same_files(
-    data: st.DataObject,
-    scores: list[float],
-    k: int,
-    save_last: Any,
-    asynchronous: bool,
-    every_n_train_steps: int | None,
-) -> None:
-    writes = data.draw(st.lists(st.integers(0, 3), max_size=24))
-    template = data.draw(st.sampled_from(["{step}", "{epoch}"]))
+Make: TypeAlias = Callable[[Path], list[ModelCheckpoint]]
 
-    def savers(folder: Path) -> list[ModelCheckpoint]:
-        ranked = ModelCheckpoint(
-            folder,
-            "{step}",
-            monitor="val_loss",
-            save_top_k=k,
-            save_last=save_last,
-            asynchronous=asynchronous,
-            every_n_train_steps=every_n_train_steps,
-        )
-        newest = ModelCheckpoint(folder, template, every_n_train_steps=2, save_top_k=2, asynchronous=asynchronous)
-        return [ranked, newest]
+
+def with_and_without_kills(data: st.DataObject, root: Path, make: Make, scores: list[float]) -> list[ModelCheckpoint]:
+    """A run in the folder `whole`, and one in `cut` that is killed, and at last goes on from any state that was saved.
+
+    Returns:
+        The callbacks at the end of the second.
+    """
+    writes = data.draw(st.lists(st.integers(0, 3), max_size=24))
 
     def run(trainer: FakeTrainer) -> None:
         fit(trainer, scores, writes_of=lambda cursor: writes[cursor] if cursor < len(writes) else None)
 
-    with tempfile.TemporaryDirectory() as root:
-        whole, cut = Path(root, "whole"), Path(root, "cut")
-        kill = Kill()
-        with kill.armed():
-            run(FakeTrainer(*savers(whole)))
-        format_ = JsonFormat()
-        for _ in range(data.draw(st.integers(1, 2))):
-            trainer = FakeTrainer(*savers(cut), format_=format_)
-            if format_.durable:
-                trainer.resume(data.draw(st.sampled_from(format_.durable)))
-            killed = Kill(data.draw(st.integers(0, kill.changes)))
-            try:
-                with killed.armed():
-                    run(trainer)
-            except Killed:
-                pass
-        trainer = FakeTrainer(*savers(cut), format_=format_)
+    def go_on(*, newest: bool) -> FakeTrainer:
+        trainer = FakeTrainer(*make(root / "cut"), format_=format_)
         if format_.durable:
-            trainer.resume(data.draw(st.sampled_from(format_.durable)))
-        run(trainer)
-        partial = {name for name in names(cut) if name.startswith(".")}  # those are for the format to remove
-        assert not any(name.endswith(".link") for name in partial)
-        for name in partial:
-            (cut / name).unlink()
-        assert without_a_last_in_doubt(contents(cut)) == without_a_last_in_doubt(contents(whole))
+            trainer.resume(format_.durable[-1] if newest else data.draw(st.sampled_from(format_.durable)))
+        return trainer
+
+    format_, kill = JsonFormat(), Kill()
+    with kill.armed():
+        run(FakeTrainer(*make(root / "whole")))
+    for _ in range(data.draw(st.integers(1, 3))):
+        trainer = go_on(newest=True)
+        with suppress(Killed), Kill(data.draw(st.integers(0, kill.changes))).armed():
+            run(trainer)
+    run(trainer := go_on(newest=False))
+    for path in (root / "cut").glob(".*.partial"):  # those are for the format to remove
+        path.unlink()
+    return [callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)]
+
+
+KILLED_SCORES = st.lists(st.sampled_from([0.0, 1.0, 2.0, math.nan]), min_size=1, max_size=6)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    data=st.data(),
+    scores=KILLED_SCORES,
+    monitor=st.sampled_from([None, "val_loss"]),
+    k=st.sampled_from([-1, 1, 2]),
+    save_last=st.sampled_from([False, True, "link"]),
+    asynchronous=st.booleans(),
+    every_n_train_steps=st.sampled_from([None, 1, 3]),
+    template=st.sampled_from(["{step}", "{epoch}", "best"]),
+)
+def test_after_a_kill_anywhere_any_saved_state_leads_to_the_same_files(
+    data: st.DataObject, scores: list[float], template: str, k: int, **settings: Any
+) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        with_and_without_kills(
+            data, Path(root), lambda folder: [ModelCheckpoint(folder, template, save_top_k=k, **settings)], scores
+        )
+        cut, whole = contents(Path(root, "cut")), contents(Path(root, "whole"))
+        assert without_a_last_in_doubt(cut) == without_a_last_in_doubt(whole)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    data=st.data(), scores=KILLED_SCORES, asynchronous=st.booleans(), save_last=st.sampled_from([False, True, "link"])
+)
+def test_of_two_in_one_folder_nothing_is_left_that_neither_keeps(
+    data: st.DataObject, scores: list[float], asynchronous: bool, save_last: Any
+) -> None:
+    """What one had asked for may not have been written when the process was killed, and what the other had was."""
+
+    def make(folder: Path) -> list[ModelCheckpoint]:
+        return [
+            ModelCheckpoint(folder, "{step}", monitor="val_loss", asynchronous=asynchronous, save_last=save_last),
+            ModelCheckpoint(folder, "{step}", every_n_train_steps=2, save_top_k=2, asynchronous=asynchronous),
+        ]
+
+    with tempfile.TemporaryDirectory() as root:
+        savers = with_and_without_kills(data, Path(root), make, scores)
+        kept = {path for saver in savers for path in (*saver.best_k_models, saver.last_model_path) if path is not None}
+        assert {path.name for path in kept} == set(names(Path(root, "cut")))
 
 
 # Its state
