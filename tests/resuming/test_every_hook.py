@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from typedloops.checkpoint import FolderFormat
 from tests.resuming.configurations import CONFIGURATIONS, WITH_OUTPUTS
 from tests.resuming.recording import OF_RUNS, Act, Journal, Left, Process, differences, quiet
+from typedloops.checkpoint import FolderFormat
 
 FORMAT = FolderFormat()
 PLACES = 12

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from typing_extensions import Self, TypeVar
 
 from typedloops._core.calls import AnyCallable
+from typedloops.callbacks import ModelCheckpoint
 from typedloops.checkpoint import FolderFormat
 from typedloops.errors import ConfigurationError, LoopTreeError, MisuseError
 from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
@@ -73,6 +74,12 @@ def _checked_loggers(loggers: object) -> tuple[Logger, ...]:
                 "Give an object with `log_metrics(metrics, step)` and `finalize(status)`.",
             )
     return cast("tuple[Logger, ...]", checked)
+
+
+def _without_savers(callbacks: tuple[object, ...], config: RunConfig) -> tuple[CallbackProtocol, ...]:
+    """The callbacks; in a rehearsal without those that save it."""
+    kept = [callback for callback in callbacks if not (config.fast_dev_run and isinstance(callback, ModelCheckpoint))]
+    return cast("tuple[CallbackProtocol, ...]", tuple(kept))
 
 
 def _checked_format(format_: object) -> CheckpointFormat:
@@ -145,7 +152,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
             not a number, and with `gradients` also which parameter's gradient, with `modules` also
             which submodule's output; without waiting for the device.
         fast_dev_run: Rehearse: one epoch with so many batches of everything, whatever the other
-            limits and those of the loops say, and without loggers.  True is one batch.
+            limits and those of the loops say, and without loggers and `ModelCheckpoint`.  True is one batch.
         precision: The type of numbers: `32-true`, `16-mixed`, `bf16-mixed` (autocast, weights in 32
             bits), `16-true`, `bf16-true` or `64-true` (module and batches, converted).  With
             `16-mixed` losses are scaled, and a step whose gradients are not finite is skipped.
@@ -237,7 +244,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
             deterministic=deterministic,
             benchmark=benchmark,
         ).rehearsal()
-        self._callbacks = cast("tuple[CallbackProtocol, ...]", checked_callbacks(callbacks))
+        self._callbacks = _without_savers(checked_callbacks(callbacks), self.config)
         self._loggers = () if self.config.fast_dev_run else _checked_loggers(loggers)
         self.checkpoint_format: CheckpointFormat = _checked_format(checkpoint_format)
         self._resume_from: ResumeFrom | None = None
