@@ -15,6 +15,7 @@ PAGES = {
     "docs/training.md": "written",
     "docs/checkpoints.md": "report",
     "docs/checkpoint_format.md": "path",
+    "docs/model_checkpoint.md": "best",
 }
 """Each page with a name that its blocks make."""
 
