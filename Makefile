@@ -59,6 +59,7 @@ bench: $(BUILT)
 	$(BIN)/pip install --quiet --editable ".[bench]"
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 	$(BIN)/python -m benchmarks.targets
+	$(BIN)/python -m benchmarks.checkpoint_io
 
 compare: $(BUILT)
 	$(BIN)/pip install --quiet --editable ".[bench]"

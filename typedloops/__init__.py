@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typedloops._core import SchedulerProgress as SchedulerProgress
     from typedloops._core import Started as Started
     from typedloops.callbacks import Callback as Callback
+    from typedloops.callbacks import ModelCheckpoint as ModelCheckpoint
     from typedloops.callbacks import ModuleHooks as ModuleHooks
     from typedloops.data import BatchLoader as BatchLoader
     from typedloops.data import CombinedLoader as CombinedLoader
@@ -89,7 +90,7 @@ else:
             "SchedulerProgress",
             "Started",
         ),
-        "callbacks": ("Callback", "ModuleHooks"),
+        "callbacks": ("Callback", "ModelCheckpoint", "ModuleHooks"),
         "data": ("BatchLoader", "CombinedLoader", "ShardWriter", "read_shards"),
         "loops.base": ("Loop", "Slot", "SlotList", "typed_connect"),
         "loops.evaluation": (

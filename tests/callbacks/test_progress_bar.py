@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tests.modules import Classifier, batches
-from typedloops import Trainer
+from tests.modules import Batch, Classifier, batches
+from typedloops import Callback, Trainer, TrainerView
 from typedloops.callbacks import ProgressBar
 from typedloops.errors import MissingExtraError
 
@@ -66,3 +67,26 @@ def test_rich_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("typedloops.callbacks.extras.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"ProgressBar: it needs the package rich\. .*typedloops\[rich\]"):
         ProgressBar()
+
+
+@pytest.mark.parametrize(("batch", "begun"), [(4, "epoch 1/1 [^\r\n]*?4/6"), (0, "epoch 1/1, validate [^\r\n]*?1/3")])
+def test_a_run_that_goes_on_in_the_middle(tmp_path: Path, batch: int, begun: str) -> None:
+    class Saves(Callback[Classifier, Batch]):
+        def on_train_batch_end(self, t: TrainerView, m: Classifier, o: object, b: Batch, batch_idx: int) -> None:
+            if batch_idx + 1 == batch:
+                t.save_checkpoint(tmp_path / "c")
+
+        def on_validation_batch_end(
+            self, t: TrainerView, m: Classifier, o: object, b: Batch, batch_idx: int, dataloader_idx: int = 0
+        ) -> None:
+            if batch == batch_idx == 0:
+                t.save_checkpoint(tmp_path / "c")
+
+    Trainer(max_epochs=1, callbacks=[Saves()]).fit(Classifier(), batches(6), batches(3))
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    Trainer(max_epochs=1, callbacks=[ProgressBar(console)]).fit(
+        Classifier(), batches(6), batches(3), ckpt_path=tmp_path / "c"
+    )
+    written = console.file
+    assert isinstance(written, io.StringIO)
+    assert re.search(begun, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue()))

@@ -1,90 +1,28 @@
-"""A checkpoint on the disk: what is read is what was written, or an error."""
+"""A checkpoint in the format of typedloops, as other programs and people see it."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import random
-import shutil
-from collections.abc import Callable
+import zlib
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from typedloops.checkpoint import FolderFormat, durable
+from tests.checkpoint.contents import CONTENT, NEWER, same, tensors
+from typedloops.checkpoint import FolderFormat, Manifest, describe, streams
+from typedloops.checkpoint.layout import CODES
+from typedloops.checkpoint.manifest import FileRecord
+from typedloops.checkpoint.streams import AT_ONCE, BATCH
+from typedloops.checkpoint.tensors import LOCKED, SMALL, TensorRecord, checksum, read_tensors, write_tensors
 from typedloops.errors import CheckpointError
 
 FORMAT = FolderFormat()
-
-DTYPES = (
-    torch.float64,
-    torch.float32,
-    torch.float16,
-    torch.bfloat16,
-    torch.int64,
-    torch.int32,
-    torch.int16,
-    torch.int8,
-    torch.uint8,
-    torch.bool,
-)
-
-tensors = st.builds(
-    lambda dtype, shape, seed: (
-        torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-        if dtype in (torch.bool, torch.uint8)
-        else torch.randn(shape, generator=torch.Generator().manual_seed(seed)).mul(50).to(dtype)
-    ),
-    st.sampled_from(DTYPES),
-    st.lists(st.integers(0, 3), max_size=3),
-    st.integers(0, 1000),
-)
-leaves = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**80), 2**80)
-    | st.floats()
-    | st.text(max_size=5)
-    | st.binary(max_size=5)
-    | tensors
-)
-keys = st.text(max_size=4) | st.integers(-3, 3) | st.sampled_from(["$", "$tensor", "a/b", "1"]) | st.booleans()
-states = st.recursive(
-    leaves,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.lists(inner, max_size=3).map(tuple)
-        | st.dictionaries(keys, inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-
-
-def same(a: object, b: object) -> bool:
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
-    if isinstance(a, float) and isinstance(b, float) and math.isnan(a):
-        return math.isnan(b)
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        pairs = zip(a.items(), b.items(), strict=False)
-        return len(a) == len(b) and all(same(k, m) and same(v, w) for (k, v), (m, w) in pairs)
-    return type(a) is type(b) and a == b
-
-
-@given(state=states)
-@settings(max_examples=200, deadline=None)
-def test_what_is_read_is_what_was_written(tmp_path_factory: pytest.TempPathFactory, state: object) -> None:
-    path = tmp_path_factory.mktemp("checkpoints") / "a.ckpt"
-    FORMAT.save(path, {"part": state})
-    assert same(FORMAT.load(path), {"part": state})
 
 
 def test_weights_are_read_by_safetensors_alone(tmp_path: Path) -> None:
@@ -94,201 +32,127 @@ def test_weights_are_read_by_safetensors_alone(tmp_path: Path) -> None:
     assert same(list(model.state_dict().values()), list(other.state_dict().values()))
 
 
-def test_tensors_that_share_memory_are_each_whole(tmp_path: Path) -> None:
-    weight = torch.randn(4, 6)
-    content = {"module": {"a": weight, "tied": weight, "turned": weight.t(), "row": weight[1], "part": weight[:, :2]}}
-    FORMAT.save(tmp_path / "a.ckpt", content)
-    assert same(FORMAT.load(tmp_path / "a.ckpt"), content)
-    assert (tmp_path / "a.ckpt" / "module.safetensors").stat().st_size < 4 * (24 + 24 + 6 + 8) + 400
+class Tied(nn.Module):
+    """The weights of its last layer are those of its first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(30, 8)
+        self.head = nn.Linear(8, 30, bias=False)
+        self.head.weight = self.embedding.weight
 
 
-CONTENT = {"module": {"weight": torch.arange(3000.0), "bias": torch.ones(5)}, "loops": {"epoch": 3, "left": (1, 2.5)}}
+def test_tied_weights_are_there_under_every_name(tmp_path: Path) -> None:
+    model, other = Tied(), Tied()
+    FORMAT.save(tmp_path / "a.ckpt", {"module": model.state_dict(), "ema": {"shadow": model.state_dict()}})
+    other.load_state_dict(load_file(tmp_path / "a.ckpt" / "module.safetensors"))
+    assert torch.equal(other.head.weight, model.embedding.weight)
+    assert other.head.weight is other.embedding.weight
+    # Where nobody else reads, once is enough.
+    assert list(load_file(tmp_path / "a.ckpt" / "ema.safetensors")) == ["shadow/embedding.weight"]
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    path = tmp_path / "a.ckpt"
-    FORMAT.save(path, CONTENT)
-    return path
+same_bytes = st.dictionaries(st.text(min_size=1, max_size=6).filter(lambda name: name != "__metadata__"), tensors)
 
 
-def test_a_manifest_for_people(saved: Path) -> None:
-    shown = str(FORMAT.manifest(saved))
-    assert "module.safetensors: 12," in shown
-    assert "weight: float32 [3000]" in shown
+@given(content=same_bytes)
+@settings(max_examples=100, deadline=None)
+def test_files_are_those_of_the_library(tmp_path_factory: pytest.TempPathFactory, content: dict[str, Tensor]) -> None:
+    folder = tmp_path_factory.mktemp("files")
+    ours, theirs = folder / "ours", folder / "theirs"
+    records = write_tensors(ours, content)
+    assert same(dict(sorted(load_file(ours).items())), dict(sorted(content.items())))
+    save_file(content, theirs, metadata={"format": "pt"})
+    assert same(read_tensors(theirs, records), content)
 
 
-FILES = ("manifest.json", "module.json", "module.safetensors", "loops.json")
+def test_tensors_lie_at_multiples_of_their_width(tmp_path: Path) -> None:
+    content = {str(dtype): torch.zeros(3, dtype=dtype) for dtype in CODES}
+    write_tensors(tmp_path / "a", content)
+    with safe_open(tmp_path / "a", framework="pt") as file:
+        for name, dtype in zip(content, CODES, strict=True):
+            tensor: Tensor = file.get_tensor(name)
+            assert tensor.data_ptr() % dtype.itemsize == 0
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_file_cut_short_anywhere_is_told(saved: Path, name: str) -> None:
-    whole = (saved / name).read_bytes()
-    for length in sorted({*range(0, len(whole), 1024), 1, len(whole) // 2, len(whole) - 1}):
-        (saved / name).write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match=r"damaged"):
-            FORMAT.load(saved)
-    (saved / name).write_bytes(whole)
-    assert same(FORMAT.load(saved), CONTENT)
+def test_what_is_loaded_is_in_memory_of_its_own(tmp_path: Path) -> None:
+    """A model goes on when the checkpoint that it came from is gone, or is changed."""
+    FORMAT.save(tmp_path / "a.ckpt", CONTENT)
+    loaded = FORMAT.load(tmp_path / "a.ckpt")
+    with (tmp_path / "a.ckpt" / "module.safetensors").open("r+b") as file:
+        file.truncate(0)
+    assert same(loaded, CONTENT)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_single_flipped_bit_is_told(saved: Path, name: str) -> None:
-    whole = (saved / name).read_bytes()
-    generator = random.Random(name)
-    for _ in range(200):
-        bit = generator.randrange(8 * len(whole))
-        damaged = bytearray(whole)
-        damaged[bit // 8] ^= 1 << bit % 8
-        (saved / name).write_bytes(damaged)
-        with pytest.raises(CheckpointError):
-            FORMAT.load(saved)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_told(saved: Path, name: str) -> None:
-    (saved / name).unlink()
-    with pytest.raises(CheckpointError, match=r"there is no checkpoint|it is not there"):
-        FORMAT.load(saved)
-
-
-def test_where_there_is_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError) as told:
-        FORMAT.load(tmp_path / "nothing")
-    assert str(told.value) == (
-        f"{tmp_path / 'nothing'}: there is no checkpoint: it has no manifest.json. Give the folder that was saved."
+def test_a_manifest_for_people(tmp_path: Path) -> None:
+    manifest = Manifest(
+        {
+            "module.json": FileRecord(1200, ""),
+            "module.safetensors": FileRecord(10**10, ""),
+            "loops.json": FileRecord(7, ""),
+        },
+        {"module": {f"w{i}": TensorRecord("bfloat16", (10**6, 50 * (i + 1)), 0) for i in range(6)}, "loops": {}},
+        created="2026-01-02T03:04:05+00:00",
     )
-
-
-def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError) as told:
-        FORMAT.save(tmp_path / "a.ckpt", {"callbacks": {"first": [1, {"model": nn.Linear(1, 1)}]}})
-    assert str(told.value) == (
-        "callbacks: first/1/model: a Linear cannot be saved. "
-        "Save what it is made of: numbers, strings, tensors, and lists, tuples and dicts of them."
+    assert str(manifest) == (
+        "checkpoint of typedloops, format typedloops version 1, 2026-01-02T03:04:05+00:00, 10.0 GB\n"
+        "module: 1.2 kB of JSON, 6 tensors of 2.1 GB\n"
+        "  w0: bfloat16 [1000000, 50]\n"
+        "  w1: bfloat16 [1000000, 100]\n"
+        "  w2: bfloat16 [1000000, 150]\n"
+        "  w3: bfloat16 [1000000, 200]\n"
+        "  and 2 more (details() has all)\n"
+        "loops: 7 B of JSON"
     )
-    assert list(tmp_path.iterdir()) == []
+    assert "\n  w5: bfloat16 [1000000, 300]\n" in manifest.details()
 
 
-@pytest.mark.parametrize("part", ["../up", "a/b", "", "Module", ".hidden"])
-def test_a_part_whose_name_is_a_path_is_refused(tmp_path: Path, part: str) -> None:
-    with pytest.raises(CheckpointError, match="its name is no file's name"):
-        FORMAT.save(tmp_path / "a.ckpt", {part: 1})
+def test_one_tensor_is_no_plural(tmp_path: Path) -> None:
+    FORMAT.save(tmp_path / "a.ckpt", NEWER)
+    assert "1 tensor of 8 B\n" in str(describe(tmp_path / "a.ckpt"))
 
 
-def forged(saved: Path, change: Callable[[dict[str, object]], None]) -> None:
-    """A manifest that somebody wrote on purpose, seal and all."""
-    from typedloops.checkpoint import manifest
-
-    body = json.loads((saved / "manifest.json").read_text())
-    del body["sha256"]
-    change(body)
-    body["sha256"] = vars(manifest)["_seal"](body)
-    (saved / "manifest.json").write_text(json.dumps(body))
+def test_a_checksum_is_the_usual_one() -> None:
+    assert checksum(torch.tensor(list(b"123456789"), dtype=torch.uint8)) == 0xCBF43926
+    assert checksum(torch.empty(0)) == 0
 
 
-def test_a_manifest_that_names_files_elsewhere_is_refused(saved: Path) -> None:
-    def elsewhere(body: dict[str, object]) -> None:
-        files = body["files"]
-        assert isinstance(files, dict)
-        files["../../etc/passwd.json"] = files.pop("loops.json")
-
-    forged(saved, elsewhere)
-    with pytest.raises(CheckpointError, match="which is not in its folder"):
-        FORMAT.load(saved)
-
-
-def test_a_later_version_is_refused(saved: Path) -> None:
-    forged(saved, lambda body: body.update(version=99))
-    with pytest.raises(CheckpointError, match="it has version 99 of the format, this release reads up to 1"):
-        FORMAT.load(saved)
+def test_many_small_tensors_and_checksums_in_pieces(tmp_path: Path) -> None:
+    """Of every size about which something is decided."""
+    sizes = [0, 1, LOCKED - 1, LOCKED, LOCKED + 1, SMALL - 1, SMALL, SMALL + 1, BATCH, BATCH + 3, *range(3 * AT_ONCE)]
+    content = {str(n): torch.randint(0, 256, (size,), dtype=torch.uint8) for n, size in enumerate(sizes)}
+    records = write_tensors(tmp_path / "a", content)
+    assert all(records[name].crc32 == zlib.crc32(bytes(tensor.tolist())) for name, tensor in content.items())
+    assert all(torch.equal(tensor, content[name]) for name, tensor in read_tensors(tmp_path / "a", records).items())
+    assert load_file(tmp_path / "a").keys() == content.keys()
 
 
-def test_an_absurd_manifest_is_not_read(saved: Path) -> None:
-    with (saved / "manifest.json").open("r+b") as file:
-        file.truncate(2**40)
-    with pytest.raises(CheckpointError, match="larger than any manifest"):
-        FORMAT.load(saved)
-
-
-def test_a_pickle_is_never_loaded(saved: Path) -> None:
-    torch.save({"weight": torch.ones(3)}, saved / "module.safetensors")
-    with pytest.raises(CheckpointError, match="damaged"):
-        FORMAT.load(saved)
-
-
-NEWER = {"module": {"weight": torch.zeros(2)}}
-
-
-@pytest.mark.parametrize("call", range(12))
-def test_whatever_fails_in_writing_the_older_checkpoint_stays(
-    saved: Path, monkeypatch: pytest.MonkeyPatch, call: int
+@pytest.mark.parametrize("most", [1, 7, 4096])
+@pytest.mark.parametrize("vectors", [True, False])
+def test_a_system_that_does_less_than_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, vectors: bool
 ) -> None:
-    """The disk is full, or gone, at the n-th flush or rename."""
-    calls = 0
-
-    def failing(function: Callable[..., object]) -> Callable[..., object]:
-        def replaced(*args: object) -> object:
-            nonlocal calls
-            calls += 1
-            if calls == call + 1:
-                raise OSError(28, "No space left on device")
-            return function(*args)
-
-        return replaced
-
-    monkeypatch.setattr(durable, "flush", failing(durable.flush))
-    monkeypatch.setattr(Path, "rename", failing(Path.rename))
-    try:
-        FORMAT.save(saved, NEWER)
-    except CheckpointError as error:
-        assert "it cannot be written: [Errno 28] No space left on device" in str(error)  # noqa: PT017
-    monkeypatch.undo()
-    loaded = FORMAT.load(saved)
-    assert same(loaded, CONTENT) or same(loaded, NEWER)
-    assert [path.name for path in saved.parent.iterdir()] == ["a.ckpt"]
+    """It writes and reads some bytes at a time; or has no calls for several pieces at once."""
+    content = {str(size): torch.randint(0, 256, (size,), dtype=torch.uint8) for size in (0, 5, 0, 20, 300)}
+    if vectors:
+        writev, readv = os.writev, os.readv
+        monkeypatch.setattr(os, "writev", lambda fd, pieces: writev(fd, [pieces[0][:most]]))
+        monkeypatch.setattr(os, "readv", lambda fd, pieces: readv(fd, [pieces[0][:most]]))
+    else:
+        monkeypatch.delattr(os, "writev")
+        monkeypatch.delattr(os, "readv")
+    records = write_tensors(tmp_path / "a", content)
+    assert same(read_tensors(tmp_path / "a", records), content)
 
 
-@pytest.mark.parametrize("point", ["before", "between", "after"])
-def test_killed_between_the_renames_there_is_one_checkpoint(saved: Path, point: str) -> None:
-    """The process is gone at once: nothing is cleaned up."""
-    pid = os.fork()
-    if pid == 0:
-        rename, seen = Path.rename, []
+def test_an_error_of_the_disk_while_there_is_more_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system tells of it once."""
 
-        def dying(source: Path, target: Path) -> Path:
-            seen.append(source)
-            if (point, len(seen)) in (("before", 1), ("between", 2)):
-                os._exit(0)
-            renamed = rename(source, target)
-            if (point, len(seen)) == ("after", 2):
-                os._exit(0)
-            return renamed
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
 
-        Path.rename = dying  # type: ignore[method-assign, assignment]
-        FORMAT.save(saved, NEWER)
-        os._exit(1)
-    assert os.waitpid(pid, 0)[1] == 0
-    assert same(FORMAT.load(saved), NEWER if point == "after" else CONTENT)
-    FORMAT.save(saved, NEWER)
-    assert same(FORMAT.load(saved), NEWER)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_no_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(CheckpointError, match="it cannot be written"):
-        FORMAT.save(tmp_path / "a.ckpt", NEWER)
-
-
-def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
-    (tmp_path / "models").write_text("")
-    with pytest.raises(CheckpointError, match="it cannot be written"):
-        FORMAT.save(tmp_path / "models" / "a.ckpt", NEWER)
-
-
-def test_many_checkpoints_leave_nothing_behind(tmp_path: Path) -> None:
-    for _ in range(3):
-        FORMAT.save(tmp_path / "deep" / "a.ckpt", NEWER)
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.ckpt"]
-    shutil.rmtree(tmp_path / "deep")
+    monkeypatch.setattr(os, "fdatasync", fail)
+    monkeypatch.setattr(streams, "FLUSH", 1000)
+    with pytest.raises(CheckpointError, match=r"it cannot be written: \[Errno 5\] Input/output error"):
+        FORMAT.save(tmp_path / "a.ckpt", CONTENT)
+    assert list(tmp_path.iterdir()) == []

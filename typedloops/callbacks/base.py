@@ -148,5 +148,14 @@ class Callback(Generic[M, B]):
     def on_exception(self, trainer: TrainerView, module: M, exception: BaseException) -> None:
         """The run is ended by `exception`, which is raised again afterwards."""
 
+    def on_save_checkpoint(self, trainer: TrainerView, module: M, checkpoint: dict[str, object]) -> None:
+        """The run is saved: put into `checkpoint` what is to be saved with it, numbers, strings, tensors.
+
+        What is the callback's own is better given by `state_dict` and taken by `load_state_dict`.
+        """
+
+    def on_load_checkpoint(self, trainer: TrainerView, module: M, checkpoint: dict[str, object]) -> None:
+        """A run goes on: `checkpoint` has what was put into it."""
+
     def teardown(self, trainer: TrainerView, module: M, stage: str) -> None:
         """A run has ended, with or without an error."""

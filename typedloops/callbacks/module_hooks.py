@@ -186,5 +186,11 @@ class ModuleHooks(Generic[B, O]):
     def on_exception(self, exception: BaseException) -> None:
         """The run is ended by `exception`, which is raised again afterwards."""
 
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """The run is saved: put into `checkpoint` what is to be saved with it, numbers, strings, tensors."""
+
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """A run goes on: `checkpoint` has what was put into it; the weights are loaded afterwards."""
+
     def teardown(self, stage: str) -> None:
         """A run has ended, with or without an error."""

@@ -48,16 +48,15 @@ class ProgressBar(Callback[object]):
         )
         self._task = self._bar.add_task("", visible=False)
         self._updated = 0.0
-        self._was_validating = False
+        self._shown = ""
 
     def setup(self, trainer: TrainerView, module: object, stage: str) -> None:
+        self._shown = ""
         if self._live:
             self._bar.start()
 
     def on_train_batch_start(self, trainer: TrainerView, module: object, batch: object, batch_idx: int) -> None:
-        if batch_idx == 0 or self._was_validating:
-            self._was_validating = False
-            self._begin(f"epoch {_epoch(trainer)}", trainer.num_batches, batch_idx)
+        self._show(f"epoch {_epoch(trainer)}", trainer.num_batches, batch_idx)
 
     def on_train_batch_end(
         self, trainer: TrainerView, module: object, outputs: object, batch: object, batch_idx: int
@@ -70,11 +69,8 @@ class ProgressBar(Callback[object]):
     def on_validation_batch_start(
         self, trainer: TrainerView, module: object, batch: object, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._was_validating = True
-        if batch_idx == 0:
-            where = f"epoch {_epoch(trainer)}, validate" if trainer.stage is Stage.FIT else "validate"
-            where = "sanity check" if trainer.sanity_checking else where
-            self._begin(where, trainer.num_batches)
+        where = f"epoch {_epoch(trainer)}, validate" if trainer.stage is Stage.FIT else "validate"
+        self._show("sanity check" if trainer.sanity_checking else where, trainer.num_batches, batch_idx)
 
     def on_validation_batch_end(
         self,
@@ -90,16 +86,14 @@ class ProgressBar(Callback[object]):
     def on_test_batch_start(
         self, trainer: TrainerView, module: object, batch: object, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if batch_idx == 0:
-            self._begin("test", trainer.num_batches)
+        self._show("test", trainer.num_batches, batch_idx)
 
     on_test_batch_end = on_validation_batch_end
 
     def on_predict_batch_start(
         self, trainer: TrainerView, module: object, batch: object, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if batch_idx == 0:
-            self._begin("predict", trainer.num_batches)
+        self._show("predict", trainer.num_batches, batch_idx)
 
     on_predict_batch_end = on_validation_batch_end
 
@@ -108,8 +102,10 @@ class ProgressBar(Callback[object]):
             self._bar.update(self._task, visible=False)
             self._bar.stop()
 
-    def _begin(self, what: str, batches: int | None, done: int = 0) -> None:
-        if self._live:
+    def _show(self, what: str, batches: int | None, done: int) -> None:
+        """Begin a bar, unless it is there already: a run may go on in the middle of its batches."""
+        if self._live and (done == 0 or what != self._shown):
+            self._shown = what
             self._bar.reset(self._task, total=batches, completed=done, description=what, visible=True)
             self._bar.refresh()
 

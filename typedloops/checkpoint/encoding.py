@@ -14,11 +14,18 @@ from typing import Final, TypeAlias, cast
 from torch import Tensor
 
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
+from typedloops.checkpoint.layout import METADATA
 from typedloops.errors import CheckpointError
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 TAG: Final = "$"
+
+DEEPEST: Final = 100
+"""How deep a state may be: as deep as it can be read again, wherever that is called."""
+
+EXACT: Final = 64
+"""The bits of the largest whole number that is written as one."""
 
 
 def encode(where: str, state: object) -> tuple[Json, dict[str, Tensor]]:
@@ -37,23 +44,28 @@ def encode(where: str, state: object) -> tuple[Json, dict[str, Tensor]]:
         CheckpointError: Something else is in it.
     """
     tensors: dict[str, Tensor] = {}
-    return _encode(where, "", state, tensors), tensors
+    return _encode(where, "", state, tensors, 0), tensors
 
 
-def _encode(where: str, name: str, value: object, tensors: dict[str, Tensor]) -> Json:
-    if value is None or type(value) in (bool, int, str):
+def _encode(where: str, name: str, value: object, tensors: dict[str, Tensor], depth: int) -> Json:
+    if value is None or type(value) in (bool, str):
         return cast("Json", value)
+    if type(value) is int:
+        # JSON's numbers are read by others as doubles, and by Python up to a number of digits.
+        return value if value.bit_length() <= EXACT else {TAG: "int", "value": hex(value)}
     if type(value) is float:
         return value if math.isfinite(value) else {TAG: "float", "value": str(value)}
+    if depth > DEEPEST:
+        raise CheckpointError(where, f"it is nested deeper than {DEEPEST} levels, or contains itself", "Save it flat.")
     if isinstance(value, Tensor):
         return {TAG: "tensor", "name": _put(name, value, tensors)}
     if isinstance(value, bytes):
         return {TAG: "bytes", "value": base64.b64encode(value).decode()}
     if is_list_or_tuple(value):
-        items: list[Json] = [_encode(where, _below(name, i), item, tensors) for i, item in enumerate(value)]
+        items: list[Json] = [_encode(where, _below(name, i), item, tensors, depth + 1) for i, item in enumerate(value)]
         return items if isinstance(value, list) else {TAG: "tuple", "items": items}
     if is_mapping(value):
-        return _encode_mapping(where, name, cast("Mapping[object, object]", value), tensors)
+        return _encode_mapping(where, name, cast("Mapping[object, object]", value), tensors, depth + 1)
     raise CheckpointError(
         f"{where}: {name or 'it'}",
         f"a {type(value).__qualname__} cannot be saved",
@@ -61,11 +73,16 @@ def _encode(where: str, name: str, value: object, tensors: dict[str, Tensor]) ->
     )
 
 
-def _encode_mapping(where: str, name: str, value: Mapping[object, object], tensors: dict[str, Tensor]) -> Json:
+def _encode_mapping(
+    where: str, name: str, value: Mapping[object, object], tensors: dict[str, Tensor], depth: int
+) -> Json:
     if all(type(key) is str for key in value) and TAG not in value:
-        return {str(key): _encode(where, _below(name, key), item, tensors) for key, item in value.items()}
+        return {str(key): _encode(where, _below(name, key), item, tensors, depth) for key, item in value.items()}
     items: list[Json] = [
-        [_encode(where, _below(name, f"key {key}"), key, tensors), _encode(where, _below(name, key), item, tensors)]
+        [
+            _encode(where, _below(name, f"key {key}"), key, tensors, depth),
+            _encode(where, _below(name, key), item, tensors, depth),
+        ]
         for key, item in value.items()
     ]
     return {TAG: "mapping", "items": items}
@@ -76,9 +93,10 @@ def _below(name: str, key: object) -> str:
 
 
 def _put(name: str, tensor: Tensor, tensors: dict[str, Tensor]) -> str:
+    name = (name or "tensor").encode(errors="backslashreplace").decode()
     # Two keys may look alike: 1 and "1".
-    unique, count = name or "tensor", 1
-    while unique in tensors:
+    unique, count = name, 1
+    while unique in tensors or unique == METADATA:
         count += 1
         unique = f"{name}#{count}"
     tensors[unique] = tensor
@@ -118,6 +136,10 @@ def _float(where: str, state: Mapping[str, Json], tensors: Mapping[str, Tensor])
     return float(str(state["value"]))
 
 
+def _int(where: str, state: Mapping[str, Json], tensors: Mapping[str, Tensor]) -> int:
+    return int(str(state["value"]), 16)
+
+
 def _bytes(where: str, state: Mapping[str, Json], tensors: Mapping[str, Tensor]) -> bytes:
     return base64.b64decode(str(state["value"]), validate=True)
 
@@ -150,6 +172,7 @@ Decoder: TypeAlias = Callable[[str, Mapping[str, Json], Mapping[str, Tensor]], o
 
 _DECODERS: dict[str, Decoder] = {
     "float": _float,
+    "int": _int,
     "bytes": _bytes,
     "tensor": _tensor,
     "tuple": _tuple,

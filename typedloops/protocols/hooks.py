@@ -281,6 +281,18 @@ class OnException(Protocol[T_contra, M_contra]):
     def on_exception(self, trainer: T_contra, module: M_contra, exception: BaseException, /) -> object: ...
 
 
+class OnSaveCheckpoint(Protocol[T_contra, M_contra]):
+    """The run is saved: what is put into `checkpoint` is saved with it."""
+
+    def on_save_checkpoint(self, trainer: T_contra, module: M_contra, checkpoint: dict[str, object], /) -> object: ...
+
+
+class OnLoadCheckpoint(Protocol[T_contra, M_contra]):
+    """A run goes on: `checkpoint` has what was put into it."""
+
+    def on_load_checkpoint(self, trainer: T_contra, module: M_contra, checkpoint: dict[str, object], /) -> object: ...
+
+
 class TeardownHook(Protocol[T_contra, M_contra]):
     """A run has ended, with or without an error."""
 
@@ -325,6 +337,8 @@ CallbackProtocol: TypeAlias = (
     | OnPredictEpochEnd[Never, Never]
     | OnPredictEnd[Never, Never]
     | OnException[Never, Never]
+    | OnSaveCheckpoint[Never, Never]
+    | OnLoadCheckpoint[Never, Never]
     | TeardownHook[Never, Never]
 )
 """Any object that has at least one hook of a callback."""

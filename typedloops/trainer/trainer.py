@@ -13,16 +13,17 @@ from torch.optim import Optimizer
 from typing_extensions import Self, TypeVar
 
 from typedloops._core.calls import AnyCallable
+from typedloops.callbacks import ModelCheckpoint
 from typedloops.checkpoint import FolderFormat
 from typedloops.errors import ConfigurationError, LoopTreeError, MisuseError
 from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
-from typedloops.loops.fit import FitLoop
+from typedloops.loops.fit import FitLoop, FitLoopOf
 from typedloops.loops.prediction import PredictionLoop
 from typedloops.loops.run.computing.precision import Precision
 from typedloops.loops.run.computing.torch_settings import MatmulPrecision
 from typedloops.loops.run.context import RunContext
-from typedloops.loops.run.listeners import checked_callbacks
+from typedloops.loops.run.listeners import Listeners, checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.saving.requests import SaveRequest
@@ -73,6 +74,12 @@ def _checked_loggers(loggers: object) -> tuple[Logger, ...]:
                 "Give an object with `log_metrics(metrics, step)` and `finalize(status)`.",
             )
     return cast("tuple[Logger, ...]", checked)
+
+
+def _without_savers(callbacks: tuple[object, ...], config: RunConfig) -> tuple[CallbackProtocol, ...]:
+    """The callbacks; in a rehearsal without those that save it."""
+    kept = [callback for callback in callbacks if not (config.fast_dev_run and isinstance(callback, ModelCheckpoint))]
+    return cast("tuple[CallbackProtocol, ...]", tuple(kept))
 
 
 def _checked_format(format_: object) -> CheckpointFormat:
@@ -145,7 +152,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
             not a number, and with `gradients` also which parameter's gradient, with `modules` also
             which submodule's output; without waiting for the device.
         fast_dev_run: Rehearse: one epoch with so many batches of everything, whatever the other
-            limits and those of the loops say, and without loggers.  True is one batch.
+            limits and those of the loops say, and without loggers and `ModelCheckpoint`.  True is one batch.
         precision: The type of numbers: `32-true`, `16-mixed`, `bf16-mixed` (autocast, weights in 32
             bits), `16-true`, `bf16-true` or `64-true` (module and batches, converted).  With
             `16-mixed` losses are scaled, and a step whose gradients are not finite is skipped.
@@ -237,7 +244,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
             deterministic=deterministic,
             benchmark=benchmark,
         ).rehearsal()
-        self._callbacks = cast("tuple[CallbackProtocol, ...]", checked_callbacks(callbacks))
+        self._callbacks = _without_savers(checked_callbacks(callbacks), self.config)
         self._loggers = () if self.config.fast_dev_run else _checked_loggers(loggers)
         self.checkpoint_format: CheckpointFormat = _checked_format(checkpoint_format)
         self._resume_from: ResumeFrom | None = None
@@ -456,10 +463,35 @@ class Trainer(Generic[FL, VL, TL, PL]):
         asynchronous: bool = False,
         when_written: Callable[[Path], object] | None = None,
     ) -> None:
-        """Save the run under way; see `TrainerView.save_checkpoint`."""
-        if not self._runs:
-            raise nothing_runs("save_checkpoint")
-        self._runs[-1].saver.ask(SaveRequest(Path(path), weights_only, asynchronous, when_written))
+        """Save the run under way, see `TrainerView.save_checkpoint`; or the end of the last fit.
+
+        From the end of a fit one with higher limits goes on, `fit(..., ckpt_path=path)`.
+
+        Raises:
+            MisuseError: There is neither.
+        """
+        request = SaveRequest(Path(path), weights_only, asynchronous, when_written)
+        if self._runs:
+            self._runs[-1].saver.ask(request)
+        else:
+            self._save_finished(request)
+
+    def _save_finished(self, request: SaveRequest) -> None:
+        """Save the end of the last fit, whose module is still there."""
+        loop: object = self._fit_loop
+        fit_loop = cast("FitLoopOf", loop) if isinstance(loop, FitLoopOf) else None
+        ended = None if fit_loop is None else fit_loop.ended
+        if fit_loop is None or ended is None:
+            raise MisuseError(
+                "trainer.save_checkpoint",
+                "nothing is running, and there is no fit that came to its end and whose module is still there",
+                "Save from a hook or a loop of a run, or after a fit.",
+            )
+        listeners = Listeners(self._callbacks, ended.module, self)
+        content = ended.content(fit_loop, listeners, weights_only=request.weights_only)
+        self.checkpoint_format.save(request.path, content)
+        if request.when_written is not None:
+            request.when_written(request.path)
 
     def load_checkpoint(self, path: str | os.PathLike[str], *, exact: bool = False) -> None:
         """Let the next run go on from a checkpoint: what `ckpt_path=` of `fit` does, for entry loops of any kind.

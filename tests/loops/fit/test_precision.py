@@ -205,10 +205,12 @@ def test_the_scale_follows_overflows_and_has_a_state() -> None:
 
     class Watching(Callback[Classifier, Batch]):
         def on_train_end(self, trainer: TrainerView, module: Classifier) -> None:
-            scaler = fit.fit_loop.context.optimization.scaler
-            states.append(scaler.state_dict())
-            scaler.load_state_dict({**states[0], "scale": 4.0})
-            states.append(scaler.state_dict())
+            optimization = fit.fit_loop.context.optimization
+            scaler = optimization.scaler
+            state = scaler.state_of(optimization.optimizers)
+            states.append(state["scaler"])
+            scaler.load_state_of(optimization.optimizers, {**state, "scaler": {**states[0], "scale": 4.0}})
+            states.append(scaler.state_of(optimization.optimizers)["scaler"])
 
     fit = trainer_of(precision="16-mixed", max_epochs=1, callbacks=[Watching()])
     fit.fit(Model("SGD", (1, 2)), batches(5))

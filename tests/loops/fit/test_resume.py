@@ -257,7 +257,7 @@ def test_optimizers_of_another_kind() -> None:
     with pytest.raises(OptimizerError) as error:
         trainer.fit(model, *loaders(), resume=True)
     assert str(error.value) == (
-        "configure_optimizers: it made AdamW, and the last fit had SGD. Make the same, or start anew: resume=False."
+        "configure_optimizers: it made AdamW, and the last fit had SGD. Make the same, or start anew."
     )
     model.make = MAKERS["steps of epochs"]
     trainer.fit(model, *loaders())
@@ -283,7 +283,9 @@ def test_what_is_kept_goes_with_the_module() -> None:
     optimizers = [weakref.ref(thing) for thing in gc.get_objects() if type(thing) is torch.optim.SGD]
     kept = trainer.fit_loop._continuation
     assert kept is not None
-    states = [weakref.ref(state["momentum_buffer"]) for state in kept._optimizers[0].state["state"].values()]
+    saved: Any = kept._state["optimizers"]
+    states = [weakref.ref(state["momentum_buffer"]) for state in saved[0]["state"]["state"].values()]
+    del saved
     assert len(states) == 4
     gc.collect()
     assert all(state() is not None for state in states)

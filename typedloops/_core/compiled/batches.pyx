@@ -236,7 +236,8 @@ cdef class BatchDriver:
                 batch_idx = self.index
                 if self.begun is not None:
                     batch, self.begun = self.begun, None
-                    self.ended = progress.is_last_batch
+                    # Where a length or the limit tells, the end was not seen, and the loader is asked for it.
+                    self.ended = progress.is_last_batch and self.index >= last and self.index + 1 != self.limit
                 else:
                     stage = FETCH
                     if self.next_batch is NOTHING:

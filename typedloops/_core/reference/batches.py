@@ -277,7 +277,9 @@ class BatchDriver(Generic[B, O]):
     def _advance(self) -> None:
         if self._begun is not None:
             batch, self._begun = self._begun, None
-            self._ended = self._progress.is_last_batch
+            # Where a length or the limit tells, the end was not seen, and the loader is asked for it.
+            told = self._index < self._last or self._index + 1 == self._limit
+            self._ended = self._progress.is_last_batch and not told
         elif (begun := self._begin()) is NOTHING:
             return
         else:

@@ -17,6 +17,7 @@ from typedloops.loops.run.kind import TEST, VALIDATION
 from typedloops.loops.run.metrics import MetricValues
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
+from typedloops.loops.run.saving.sources import CheckpointPath
 from typedloops.loops.run.settings.config import BatchCounts
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import LoadersSource
@@ -69,7 +70,9 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
         """Put loops into the slots; None leaves a slot as it is."""
 
     def on_run_start(self, model: M, dataloaders: LoadersSource[B]) -> None:
-        self._outputs = cast("list[list[object]]", self.resumed_state.get("outputs", [])) if len(self._epoch_end) else None
+        self._outputs = (
+            cast("list[list[object]]", self.resumed_state.get("outputs", [])) if len(self._epoch_end) else None
+        )
         super().on_run_start(model, dataloaders)
 
     def run_state(self) -> dict[str, object]:
@@ -132,8 +135,14 @@ class ValidationLoop(EvaluationLoop[ValidationModule[Anything], Anything]):
     kind = VALIDATION
     requires: ClassVar[type[object] | None] = ValidationModule
 
-    def run(self, model: ValidationModule[V], dataloaders: LoadersSource[V]) -> EvaluationResult:
-        return super().run(model, dataloaders)
+    def run(
+        self,
+        model: ValidationModule[V],
+        dataloaders: LoadersSource[V],
+        *,
+        ckpt_path: CheckpointPath | None = None,
+    ) -> EvaluationResult:
+        return super().run(model, dataloaders, ckpt_path=ckpt_path)
 
 
 class TestLoop(EvaluationLoop[TestModule[Anything], Anything]):
@@ -143,5 +152,11 @@ class TestLoop(EvaluationLoop[TestModule[Anything], Anything]):
     kind = TEST
     requires: ClassVar[type[object] | None] = TestModule
 
-    def run(self, model: TestModule[V], dataloaders: LoadersSource[V]) -> EvaluationResult:
-        return super().run(model, dataloaders)
+    def run(
+        self,
+        model: TestModule[V],
+        dataloaders: LoadersSource[V],
+        *,
+        ckpt_path: CheckpointPath | None = None,
+    ) -> EvaluationResult:
+        return super().run(model, dataloaders, ckpt_path=ckpt_path)

@@ -106,7 +106,7 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
         state = self.resumed_state
         if not state:
             return 0
-        self.hidden.load_state_dict(state)
+        self.hidden.load_state_dict(self.context.on_device(state))
         self.passed("piece")
         self.place.leave()
         return self.hidden.split_idx + 1

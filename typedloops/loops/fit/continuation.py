@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import cast
 
 from typedloops.errors import MisuseError
+from typedloops.loops.base.node import LoopNode
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason
+from typedloops.loops.run.computing.rng import RngStates
+from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.optimization import Optimization
+from typedloops.loops.run.saving.callback_states import states_of
+from typedloops.loops.run.saving.content import about, declared, tree_of
+from typedloops.loops.run.saving.module_state import rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import load_optimization, optimization_state
 from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.protocols.trainer import Stage
 
 logger: logging.Logger = logging.getLogger("typedloops")
 
@@ -24,27 +32,58 @@ class Continuation:
     Args:
         module: What was fitted.
         optimization: Its optimizers and schedulers when that was over.
+        run_state: What the fit knew besides.
     """
 
-    def __init__(self, module: object, optimization: Optimization) -> None:
+    def __init__(self, module: object, optimization: Optimization, run_state: Mapping[str, object]) -> None:
         self._state = optimization_state(optimization)
+        self._run_state = dict(run_state)
         self._module = weakref.ref(unwrapped(module), self._forget)
 
     @classmethod
-    def after(cls, module: object, optimization: Optimization) -> Continuation | None:
+    def after(
+        cls, module: object, optimization: Optimization, run_state: Callable[[], Mapping[str, object]]
+    ) -> Continuation | None:
         """What a fit leaves behind; None, with a line in the log, where there is no going on from that.
 
         The module may be of a class that cannot be recognized later (`__slots__` without `__weakref__`), a scheduler
         without a state.  The fit, which is over, does not fail for that.
         """
         try:
-            return cls(module, optimization)
+            return cls(module, optimization, run_state())
         except Exception as error:
             logger.warning("this fit cannot be gone on from with resume=True: %r", error)
             return None
 
     def _forget(self, module: object) -> None:
         self._state.clear()
+        self._run_state.clear()
+
+    @property
+    def module(self) -> object:
+        """What was fitted; None when it is gone."""
+        return self._module()
+
+    def content(self, root: LoopNode, listeners: Listeners, *, weights_only: bool) -> dict[str, object]:
+        """A checkpoint of the end of the fit; see `content_of`."""
+        module, counts = self._module(), self._run_state
+        epoch, step, order = (cast("int", counts[name]) for name in ("epoch", "step", "order"))
+        told = about(Stage.FIT, epoch, step, order + 1, weights_only=weights_only)
+        if weights_only:
+            return {"about": told, "module": dict(weights_of(module))}
+        custom: dict[str, object] = {}
+        listeners.hook("on_save_checkpoint")(custom)
+        places = {".": {"point": "idle", "state": counts}}
+        return {
+            "about": told,
+            "loops": {"tree": tree_of(root), "state": declared(root), "places": places, "at": "."},
+            "callbacks": states_of(listeners.callbacks),
+            "rng": RngStates().state_dict(),
+            "module": dict(weights_of(module)),
+            "rest": {**rest_of(module), "gradients": {}},
+            "optimizers": {**self._state, "windows": {}},
+            "custom": custom,
+        }
 
     def is_of(self, module: object) -> bool:
         return self._module() is unwrapped(module)

@@ -119,6 +119,8 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         context = self.context
         optimization = context.optimization
         resumed = self.resumed_state
+        if self.place.resumed is None:
+            optimization.begin_epoch()
         self._validation = (model, val_dataloaders)
         source = self.open("train dataloader", train_dataloaders, self.limit)
         self._validations = self._validations_of(source, val_dataloaders)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, cast
 
 from typing_extensions import TypeVar
@@ -10,7 +10,9 @@ from typing_extensions import TypeVar
 from typedloops._core.shapes import is_mapping
 from typedloops.errors import ConfigurationError
 from typedloops.loops.fit.overfit import first_batches
+from typedloops.loops.run.computing.generators import generator_states, restore_generators
 from typedloops.loops.run.computing.rng import RngStates
+from typedloops.loops.run.loaders import as_loaders
 from typedloops.loops.run.settings.config import RunConfig
 from typedloops.loops.run.sources import is_factory, made_one, made_several
 from typedloops.protocols.data import Loaders, LoaderSource, LoadersSource
@@ -47,13 +49,22 @@ class FitData(Generic[B]):
             )
 
     def state_dict(self) -> dict[str, object]:
-        """When loaders were last made, and under which random numbers if these were drawn for it."""
-        return {"loaded_at": self._loaded_at, "rng": None if self._drawn is None else self._drawn.state_dict()}
+        """When loaders were last made, under which random numbers if these were drawn for it, and their generators."""
+        return {
+            "loaded_at": self._loaded_at,
+            "rng": None if self._drawn is None else self._drawn.state_dict(),
+            "generators": [generator_states(loader) for loader in self._loaders],
+        }
 
     def load_state_of(self, state: object) -> None:
         """Make the loaders as they were made when `state_dict` was taken; None changes nothing."""
         if is_mapping(state) and state["loaded_at"] is not None:
             self._resumed = state
+
+    @property
+    def _loaders(self) -> list[object]:
+        val = () if self.val is None else as_loaders("validation dataloaders", self.val)
+        return [self.train, *val]
 
     def load(self, epoch: int) -> bool:
         """Have the loaders for this epoch; whether they are others than before."""
@@ -63,6 +74,10 @@ class FitData(Generic[B]):
         if is_mapping(states := resumed.get("rng")):
             RngStates(states).restore()  # those of now are put back before anything else is drawn
         self._load(cast("int", resumed.get("loaded_at", epoch)))
+        # A pass that is under way begins again from states of its own.
+        generators = cast("Sequence[Mapping[str, object]]", resumed.get("generators", ()))
+        for loader, states in zip(self._loaders, generators, strict=False):
+            restore_generators(loader, states)
         return True
 
     def _load(self, epoch: int) -> None:

@@ -37,6 +37,7 @@ from typedloops.loops.run.interrupt import interruptible
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.optimization import Optimization, step_counter
 from typedloops.loops.run.saving.data import is_data
+from typedloops.loops.run.saving.occasions import saving_on_signals
 from typedloops.loops.run.saving.sources import CheckpointPath, resumed_from
 from typedloops.loops.run.settings.config import check_count, check_minimum, epochs_of
 from typedloops.loops.run.settings.durations import Count, Unit, counted, seconds_of
@@ -83,6 +84,12 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
     It stops for the reasons of `stop_reason`, of which one line is logged.  A run starts anew, at
     zero, unless state was loaded.  `run(..., resume=True)` goes on where the last run of this loop
     ended, at its next epoch, with the states of its optimizers and schedulers: raise a limit first.
+
+    `run(..., ckpt_path=path)` goes on from a checkpoint: `last` or `best` of those that a `ModelCheckpoint` has
+    saved, or a path.  It begins where that was taken, and ends with the same bits as a fit that was never
+    interrupted; of the hooks above, those of `on_run_start` are called anew, and those of an epoch or a
+    validation that was under way are not.  What cannot go on exactly is told by a warning, or is an
+    error with `exact=True`.
 
     A loader may also be given as a function that makes one: it is called when the fit starts, and
     once more every `reload_dataloaders_every_n_epochs`.
@@ -167,7 +174,13 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
 
     @property
     def done(self) -> bool:
-        return self.stop_reason is not None
+        return self.stop_reason is not None and not self._goes_on_within_epoch
+
+    @property
+    def _goes_on_within_epoch(self) -> bool:
+        """Whether the run was saved in an epoch, whose end is still to come whatever its batches have come to."""
+        resumed = self.place.resumed
+        return resumed is not None and resumed.point not in ("begun", "idle")
 
     def reset(self) -> None:
         if self.place.resumed is not None:
@@ -234,7 +247,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         )
         if self._resumed is not None:
             self._resumed.restore(context.optimization)
-        if context.resuming is not None:
+        if context.resuming is not None and self.place.resumed is not None:
             context.resuming.load_optimization(context)
         context.optimization.start_counting()
         context.guard_against_nonfinite()
@@ -331,10 +344,11 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             context.fitting = True
             context.stop.begin(lambda: limits.may_stop(self.position), seconds_of(self.config.max_time))
             try:
-                with interruptible(context.stop.interrupt):
+                with interruptible(context.stop.interrupt), saving_on_signals(context):
                     result = super().run(model, train_dataloaders, val_dataloaders)
-                self._continuation = Continuation.after(model, context.optimization)
-                self.place.leave()
+                self._continuation = Continuation.after(model, context.optimization, self.run_state)
+                if self.parent is not None:
+                    self.place.leave()  # a fit that is the whole can still be saved when it is torn down
                 return result
             finally:
                 self._resumed = None
@@ -347,6 +361,9 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         context = self.context
         now = monotonic()
         return {
+            "epoch": context.epoch,
+            "step": self.step_progress.total.completed,
+            "order": context.saver.order,
             "metrics": dict(context.metrics),
             "logged": context.training_metrics.state_dict(),
             "since_validation": now - context.validated_at,
@@ -376,13 +393,21 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         self._last_output = cast("S | None", resumed["last_output"])
         context.optimization.scalars.update(cast("Mapping[int, dict[str, Tensor | float]]", resumed["scalars"]))
 
+    @property
+    def ended(self) -> Continuation | None:
+        """What the last fit of this loop leaves behind, if it came to its end and its module is still there."""
+        ended = self._continuation
+        return None if ended is None or ended.module is None else ended
+
     def _load(self, epoch: int) -> None:
         """Have the loaders for this epoch."""
         if self._data.load(epoch):
             self.epoch_loop.check_validation(self._data.val)
 
     def _warn_of_nothing_left(self) -> None:
-        if reason := self.stop_reason:
+        if self.done and (reason := self.stop_reason):
+            if self.place.resumed is None:
+                self.context.resuming = None  # there is no place to come to
             where = self.path or type(self).__name__
             warnings.warn(nothing_left(where, reason, self.limits, self.position), UserWarning, stacklevel=2)
 

@@ -15,6 +15,7 @@ from typedloops.loops.prediction.writing import Writing, WrittenPredictions
 from typedloops.loops.run.kind import PREDICTION
 from typedloops.loops.run.over_loaders import LoadersLoop
 from typedloops.loops.run.position import LoaderPosition
+from typedloops.loops.run.saving.sources import CheckpointPath
 from typedloops.loops.run.settings.config import BatchCounts
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import LoaderSource, LoadersSource
@@ -94,7 +95,14 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], "list[Anythi
         self.context.publish(self.context.logging_to.compute())
 
     @overload
-    def run(self, model: PredictModule[B, Q], dataloaders: LoaderSource[B], *, writer: None = None) -> list[Q]: ...
+    def run(
+        self,
+        model: PredictModule[B, Q],
+        dataloaders: LoaderSource[B],
+        *,
+        writer: None = None,
+        ckpt_path: CheckpointPath | None = None,
+    ) -> list[Q]: ...
     @overload
     def run(
         self,
@@ -102,10 +110,16 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], "list[Anythi
         dataloaders: Sequence[Iterable[B]] | Callable[[], Sequence[Iterable[B]]],
         *,
         writer: None = None,
+        ckpt_path: CheckpointPath | None = None,
     ) -> list[list[Q]]: ...
     @overload
     def run(
-        self, model: PredictModule[B, Q], dataloaders: LoadersSource[B], *, writer: PredictionWriter[Q, B]
+        self,
+        model: PredictModule[B, Q],
+        dataloaders: LoadersSource[B],
+        *,
+        writer: PredictionWriter[Q, B],
+        ckpt_path: CheckpointPath | None = None,
     ) -> WrittenPredictions: ...
     def run(
         self,
@@ -113,10 +127,11 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], "list[Anythi
         dataloaders: LoadersSource[Anything],
         *,
         writer: PredictionWriter[Q, Anything] | None = None,
+        ckpt_path: CheckpointPath | None = None,
     ) -> list[Anything] | WrittenPredictions:
         before, self._writing = self._writing, None if writer is None else Writing(writer)
         try:
-            return super().run(model, dataloaders)
+            return super().run(model, dataloaders, ckpt_path=ckpt_path)
         except BaseException as failure:
             if self._writing is not None:
                 self._writing.close(failure)

@@ -9,7 +9,7 @@ from typing import ClassVar, Generic
 import torch
 from typing_extensions import ParamSpec, Protocol, TypeVar, runtime_checkable
 
-from typedloops._core import BatchProgress, Hook, StopFlag
+from typedloops._core import BatchProgress, BatchTransfer, Hook, StopFlag
 from typedloops.errors import ConfigurationError
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
@@ -32,6 +32,7 @@ from typedloops.protocols.trainer import Reduction, Stage, TrainerView
 
 P = ParamSpec("P")
 R = TypeVar("R", default=None)
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -51,6 +52,11 @@ class Host(TrainerView, Protocol):
 class Saving(Protocol):
     """What saves a run."""
 
+    @property
+    def order(self) -> int:
+        """How many checkpoints the run has had, those of earlier processes included."""
+        ...
+
     def ask(self, request: SaveRequest) -> None:
         """Save at the next boundary."""
         ...
@@ -59,15 +65,24 @@ class Saving(Protocol):
         """Save what was asked for; `loop` is at one of its points."""
         ...
 
+    def save(self, request: SaveRequest, at: LoopNode | None) -> None:
+        """Save now; `at` is the innermost loop that is under way, or None."""
+        ...
+
 
 class NoSaving:
     """Saves nothing: where nobody has opened a run."""
+
+    order = 0
 
     def ask(self, request: SaveRequest) -> None:
         """Nobody does."""
 
     def serve(self, loop: LoopNode) -> None:
         """Nothing is asked for."""
+
+    def save(self, request: SaveRequest, at: LoopNode | None) -> None:
+        """There is nothing to save."""
 
 
 class Resuming(Protocol):
@@ -153,6 +168,11 @@ class RunContext:
         self.number_type.check(self.device)
         place(module, accelerator, self.device)
         self.number_type.convert(module)
+
+    def on_device(self, value: T) -> T:
+        """What a checkpoint held, which is on the CPU, where the run computes."""
+        move = BatchTransfer(torch.Tensor, None if self.device.type == "cpu" else self.device)
+        return move(value)
 
     def guard_against_nonfinite(self) -> None:
         """Look at what the fit that begins comes to, if that is asked for."""

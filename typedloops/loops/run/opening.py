@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Collection, Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import cast
 
-from typedloops.checkpoint import FolderFormat
+from typedloops.checkpoint import FolderFormat, load_weights
 from typedloops.errors import MisuseError, add_note
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
@@ -14,6 +15,8 @@ from typedloops.loops.run.computing.torch_settings import torch_settings
 from typedloops.loops.run.context import Host, InRun, RunContext, find_context, running
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.requirements import check_tree
+from typedloops.loops.run.saving.module_state import load_weights_into
+from typedloops.loops.run.saving.occasions import paths_after_exception
 from typedloops.loops.run.saving.resumption import Resumption
 from typedloops.loops.run.saving.saver import Saver
 from typedloops.loops.run.saving.sources import ResumeFrom, found
@@ -83,6 +86,8 @@ def _new_run(loop: LoopNode, stage: Stage, module: object, resume: ResumeFrom | 
             for node in dict.fromkeys([*at_start, *_below(loop)]):
                 if isinstance(node, Loop):
                     ending.callback(node.teardown)
+        if around is None and (signum := context.requests.redeliver) is not None:
+            signal.raise_signal(signum)
 
 
 def _settings_of(config: RunConfig) -> AbstractContextManager[None]:
@@ -103,10 +108,14 @@ def _hosted(context: RunContext) -> Generator[None]:
     except BaseException as error:
         failure = error
         _tell(context, error)
+        with noted_on(error, "saving after it"):
+            _save_after(context, error)
         raise
     finally:
         with noted_on(failure, "teardown"):
             context.hook("teardown")(str(context.stage))
+            if isinstance(context.saver, Saver):
+                context.saver.finish()
         if context.host is not None:
             with noted_on(failure, "the end of the run"):
                 context.host.run_ended(context, failure)
@@ -121,6 +130,15 @@ def noted_on(failure: BaseException | None, what: str) -> Generator[None]:
         if failure is None:
             raise
         add_note(failure, f"{what} raised as well: {second!r}")
+
+
+def _save_after(context: RunContext, error: BaseException) -> None:
+    """Save what callbacks want saved of a run that ends with an error."""
+    if isinstance(context.saver, Saver):
+        try:
+            context.saver.after_exception(error, paths_after_exception(context))
+        finally:
+            context.saver.finish()
 
 
 def _tell(context: RunContext, error: BaseException) -> None:
@@ -165,15 +183,10 @@ def _saved(context: RunContext, around: RunContext | None) -> Generator[None]:
             node.place.leave()
     saver = Saver(context.opened_by, context.requests, _format_of(context))
     context.saver = saver
-    failure: BaseException | None = None
-    try:
-        yield
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        with noted_on(failure, "writing checkpoints"):
-            saver.finish()
+    yield
+    saver.finish()  # after an exception, when it has been told
+    if isinstance(context.resuming, Resumption):
+        context.resuming.warn_of_its_place()
 
 
 def _format_of(context: RunContext) -> CheckpointFormat:
@@ -184,7 +197,8 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
     """Load what the run goes on from."""
     if around is not None:
         _check_not_resumed(context.opened_by, resume)
-        if isinstance(context.resuming, Resumption):
+        loop = context.opened_by
+        if isinstance(context.resuming, Resumption) and isinstance(loop, InRun) and loop.place.resumed is not None:
             context.resuming.load_module(context)
         return
     if resume is None and context.host is not None:
@@ -193,6 +207,9 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
         return
     format_ = _format_of(context)
     path = found(resume.path, context.listeners.callbacks, format_)
+    if context.stage is not Stage.FIT and not format_.holds(path):
+        load_weights_into(str(path), unwrapped(context.module), load_weights(path))
+        return
     resumption = Resumption(path, format_.load(path), context.opened_by, exact=resume.exact)
     context.resuming = resumption
     resumption.begin(context)

@@ -83,6 +83,11 @@ class Optimization:
             index = next((i for i, other in enumerate(self.optimizers) if other is rate.optimizer), 0)
             rate.own = OptimizerPosition(index, len(self.optimizers)).told(self.own_scheduler_step, 2)
 
+    def begin_epoch(self) -> None:
+        """Forget what belongs to an epoch: the newest outputs, and windows of the one that the run was saved in."""
+        self.scalars.clear()
+        self.resumed_windows.clear()
+
     def start_counting(self) -> None:
         """Count every step of every optimizer, whoever calls it."""
         for index, optimizer in enumerate(self.optimizers):

@@ -194,7 +194,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         """
         resumed = self.resumed_state
         status = BatchStatus(cast("int", resumed.get("status", BatchStatus.RUNNING)))
-        begun, upcoming = (cast("tuple[B | None, B | None]", resumed.get("fetched", (None, None))))
+        begun, upcoming = cast("tuple[B | None, B | None]", resumed.get("fetched", (None, None)))
         driver: BatchDriver[B, O] = BatchDriver(
             self._batches_of(source, status, resumed),
             step,
@@ -214,7 +214,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             max_steps=max_steps,
             on_exhausted=check_end,
             pause=self.context.requests.flag,
-            begun=begun,
+            begun=self.context.on_device(begun),
             upcoming=upcoming,
         )
         if status is not BatchStatus.RUNNING:

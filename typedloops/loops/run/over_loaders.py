@@ -20,6 +20,7 @@ from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.position import LoaderPosition
 from typedloops.loops.run.saving.module_state import eval_parts_of, load_eval_parts_into
+from typedloops.loops.run.saving.sources import CheckpointPath, resumed_from
 from typedloops.loops.run.settings.config import BatchCounts, BatchLimits
 from typedloops.loops.run.settings.limits import counted_limits, each_limit, leaves_nothing
 from typedloops.loops.run.sources import is_factory, made_several
@@ -162,9 +163,15 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
         context.hook(f"on_{self.kind.name}_end")()
         return result
 
-    def run(self, model: M, dataloaders: LoadersSource[B]) -> R:
+    def run(
+        self,
+        model: M,
+        dataloaders: LoadersSource[B],
+        *,
+        ckpt_path: CheckpointPath | None = None,
+    ) -> R:
         with (
-            open_run(self, self.kind.stage, model) as context,
+            open_run(self, self.kind.stage, model, resume=resumed_from(ckpt_path)) as context,
             self._modes_kept(unwrapped(model)),
             evaluating(model, context.config.inference_mode),
             context.log_to(MetricStore(default="mean")),

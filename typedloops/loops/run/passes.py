@@ -86,7 +86,10 @@ def begin(loader: Iterable[B], start: PassStart, skip: int = 0) -> Iterator[B]:
         skip: How many batches to leave out at the beginning.
     """
     if not isinstance(loader, DataLoader) or isinstance(cast("Loader", loader).dataset, IterableDataset):
-        return islice(loader, skip, None) if skip else iter(loader)
+        batches = iter(loader)
+        for _ in islice(batches, skip):
+            pass  # now, under the random numbers of then
+        return batches
     if skip == 0 and loader.num_workers == 0:
         return iter(loader)
     _start_workers(cast("Loader", loader), start)

@@ -35,9 +35,10 @@ def _used_loops(module: object, loop: object, path: str) -> Iterator[tuple[str, 
     """`loop` and what is below it, without the branches that this module has no use for."""
     yield path, loop
     if isinstance(loop, LoopNode):
-        idle = loop.idle_children(module)
+        idle, opens_run = loop.idle_children(module), getattr(loop, "opens_run", True) or path
         for name, child in loop.children():
-            if name not in idle:
+            # What is run by a loop of one's own may be of another module: it looks for itself when it begins.
+            if name not in idle and (opens_run or not getattr(child, "opens_run", False)):
                 yield from _used_loops(module, child, f"{path}.{name}" if path else name)
 
 

@@ -92,7 +92,11 @@ class StepMaker(Generic[B, O]):
             position: Which of how many it is.
         """
         losses = LossFinder(self._model.training_step, remembers=self._context.hidden is not None)
-        window, clip, guard = self._resumed_window(optimizer, position), self._clipping_of(optimizer, position), self._context.guard
+        window, clip, guard = (
+            self._resumed_window(optimizer, position),
+            self._clipping_of(optimizer, position),
+            self._context.guard,
+        )
         if guard is not None:
             clip = guard.before_clipping(optimizer, clip)
         zero_grad = None if _sets_grads_to_none(optimizer) else optimizer.zero_grad

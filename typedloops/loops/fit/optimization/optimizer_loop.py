@@ -140,7 +140,6 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
         rota = Rota(count, optimization.frequencies, maker.settings.window)
         check_step(model, count)
         check_turns(optimizers, rota, maker.settings.window, self.context.num_batches)
-        optimization.scalars.clear()
         progress = self.optim_progress.of(count)
         turns = [
             Turn(optimizer, maker.make(optimizer, progress[index], OptimizerPosition(index, count)))

@@ -94,8 +94,8 @@ def _set_python(state: object) -> None:
 def _set_numpy(state: object) -> None:
     import numpy as np
 
-    kind, keys, *rest = cast("tuple[str, Tensor, int, int, float]", state)
-    np.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
+    kind, keys, position, has_gauss, gauss = cast("tuple[str, Tensor, int, int, float]", state)
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
 
 
 def _set_cuda(state: object) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from typedloops.checkpoint.migrations import CONTENT_VERSION
+from typedloops.checkpoint import CONTENT_VERSION
+from typedloops.errors import CheckpointError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, collect_state
 from typedloops.loops.run.computing.rng import RngStates
@@ -17,6 +18,8 @@ from typedloops.loops.run.saving.callback_states import states_of
 from typedloops.loops.run.saving.module_state import gradients_of, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
 from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.protocols.state import Stateful
+from typedloops.protocols.trainer import Stage
 
 
 def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") -> dict[str, object]:
@@ -43,15 +46,24 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
     """
     runs = contexts_of(root if at is None else at)
     outermost, innermost = runs[0], runs[-1]
+    if innermost.stage is Stage.PREDICT:
+        raise CheckpointError(
+            "save_checkpoint", "a prediction is under way, which nothing goes on from", "Save in a fit, or after it."
+        )
     custom: dict[str, object] = {}
     content: dict[str, object] = {
-        "about": {**_about(outermost, innermost), "order": order, "weights_only": False, "note": note},
-        "loops": {"tree": tree_of(root), "state": _declared(root), "places": _places(root), "at": _path(root, at)},
+        "about": {**about(outermost.stage, innermost.epoch, steps_of(innermost), order), "note": note},
+        "loops": {"tree": tree_of(root), "state": declared(root), "places": _places(root), "at": _path(root, at)},
         "callbacks": states_of(outermost.listeners.callbacks),
         "rng": RngStates().state_dict(),
     }
     for depth, context in enumerate(runs):
-        content |= {named(part, depth): state for part, state in _parts_of(context).items()}
+        if context.guard is not None:
+            context.guard.look(wait=True)  # rather the error now than a checkpoint of weights that are not numbers
+        content |= {
+            named(part, depth): state
+            for part, state in _parts_of(context, at is not None and context is innermost).items()
+        }
         # The callbacks are those of the trainer, whatever runs within its run.
         hook = context.hook("on_save_checkpoint") if depth == 0 else context.listeners.of_module("on_save_checkpoint")
         if hook is not None:
@@ -61,8 +73,8 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
 
 def weights_content(context: RunContext, order: int) -> dict[str, object]:
     """The weights alone."""
-    about = {**_about(context, context), "order": order, "weights_only": True, "note": ""}
-    return {"about": about, "module": dict(weights_of(unwrapped(context.module)))}
+    told = about(context.stage, context.epoch, steps_of(context), order, weights_only=True)
+    return {"about": told, "module": dict(weights_of(unwrapped(context.module)))}
 
 
 def named(part: str, depth: int) -> str:
@@ -88,25 +100,44 @@ def _ancestry(node: LoopNode) -> Iterator[LoopNode]:
         above = above.parent
 
 
-def _parts_of(context: RunContext) -> dict[str, object]:
+def _parts_of(context: RunContext, runs_module: bool) -> dict[str, object]:
     module, optimization = unwrapped(context.module), context.optimization
-    gradients = gradients_of(module, optimization.optimizers) if optimization.adds_up else {}
+    # What a loop of one's own is given may be what makes the modules that loops within it run.
+    weights: Mapping[str, object] = weights_of(module) if runs_module or isinstance(module, Stateful) else {}
+    gradients = gradients_of(module, optimization.optimizers, adds_up=optimization.adds_up)
     return {
-        "module": dict(weights_of(module)),
+        "module": dict(weights),
         "rest": {**rest_of(module), "gradients": gradients},
         "optimizers": {**optimization_state(optimization), "windows": window_states(optimization)},
     }
 
 
-def _about(outermost: RunContext, innermost: RunContext) -> dict[str, object]:
+def about(stage: Stage, epoch: int, step: int, order: int, *, weights_only: bool = False) -> dict[str, object]:
+    """What a checkpoint says of itself.
+
+    Args:
+        stage: What the run is for.
+        epoch: The epoch under way, from 0.
+        step: How many optimizer steps were taken.
+        order: How many checkpoints there were, this one included.
+        weights_only: Whether it is nothing to go on from.
+    """
     return {
         "version": CONTENT_VERSION,
         "typedloops": release_of("typedloops"),
         "torch": str(torch.__version__),
-        "stage": str(outermost.stage),
-        "epoch": innermost.epoch,
-        "step": innermost.optimization.steps.total.completed,
+        "stage": str(stage),
+        "epoch": epoch,
+        "step": step,
+        "order": order,
+        "weights_only": weights_only,
+        "note": "",
     }
+
+
+def steps_of(context: RunContext) -> int:
+    """How many optimizer steps a run has taken."""
+    return context.optimization.steps.total.completed
 
 
 @cache
@@ -118,7 +149,8 @@ def release_of(package: str) -> str:
         return ""
 
 
-def _declared(root: LoopNode) -> dict[str, object]:
+def declared(root: LoopNode) -> dict[str, object]:
+    """What the loops of a tree declare."""
     return collect_state(root) if isinstance(root, SavableLoop) else {}
 
 
@@ -131,5 +163,5 @@ def _places(root: LoopNode) -> dict[str, object]:
 
 
 def _path(root: LoopNode, at: LoopNode | None) -> str:
-    found: Sequence[str] = [path or "." for path, loop in root.walk() if loop is at]
-    return found[0] if found else ""
+    nodes: list[tuple[str, object]] = list(root.walk())
+    return next((path or "." for path, loop in nodes if loop is at), "")

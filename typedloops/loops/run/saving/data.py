@@ -11,7 +11,7 @@ from typedloops._core.shapes import is_list_or_tuple
 
 
 def is_data(value: object) -> bool:
-    """Whether it is made of numbers, strings, bytes and tensors, in lists, tuples and mappings: a checkpoint can hold it."""
+    """Whether a checkpoint can hold it: numbers, strings, bytes and tensors, in lists, tuples and dicts."""
     if isinstance(value, Tensor) or value is None or type(value) in (bool, int, float, str, bytes):
         return True
     if is_list_or_tuple(value):

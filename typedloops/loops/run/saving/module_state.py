@@ -95,7 +95,7 @@ def load_rest_into(module: object, rest: Mapping[str, object]) -> None:
     for name, buffer in _passing_buffers(module):
         saved = buffers.get(name)
         if isinstance(saved, Tensor):
-            _put_buffer(module, name, saved.to(buffer.device))
+            _put_buffer(module, name, saved.to(buffer))
     for name, metric in _metrics(module):
         saved = metrics.get(name)
         if is_mapping(saved):
@@ -127,6 +127,11 @@ def load_modes_into(module: nn.Module, rest: Mapping[str, object]) -> None:
             parameter.requires_grad_(name not in frozen)
 
 
+def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The submodules by name, the module itself among them."""
+    return list(cast("Iterator[tuple[str, nn.Module]]", module.named_modules()))
+
+
 def _passing_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     kept = module.state_dict().keys()
     return ((name, buffer) for name, buffer in module.named_buffers() if name not in kept)
@@ -138,12 +143,14 @@ def _put_buffer(module: nn.Module, name: str, value: Tensor) -> None:
 
 
 def _metrics(module: nn.Module) -> Iterator[tuple[str, MetricObject]]:
-    return ((name, part) for name, part in module.named_modules() if _is_metric(part))
+    return ((name, part) for name, part in _parts(module) if _is_metric(part))
 
 
 def _is_metric(part: object) -> TypeGuard[MetricObject]:
-    # By its class: a property may compute something.
-    return all(hasattr(type(part), name) for name in ("metric_state", "update", "compute"))
+    # By its class: a property may compute something.  Of a collection each metric is asked by itself.
+    return not isinstance(part, nn.ModuleDict) and all(
+        hasattr(type(part), name) for name in ("metric_state", "update", "compute")
+    )
 
 
 def _state_of(metric: MetricObject) -> dict[str, object]:
@@ -165,9 +172,21 @@ def _on(device: object, value: object) -> object:
     return [_on(device, item) for item in value] if is_list_or_tuple(value) else value
 
 
-def gradients_of(module: object, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
-    """The gradients that there are, by the name of their parameter."""
-    return {name: value.grad for name, value in _parameters(module, optimizers) if value.grad is not None}
+def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bool) -> dict[str, Tensor]:
+    """The gradients that are not put away before the next ones, by the name of their parameter.
+
+    Args:
+        module: Has the parameters.
+        optimizers: Have the same, or others.
+        adds_up: Whether those of the optimizers are among them; nobody puts away the gradients of other parameters.
+    """
+    optimizers = list(optimizers)
+    put_away: set[int] = set() if adds_up else {id(parameter) for _, parameter in _of_optimizers(optimizers)}
+    return {
+        name: parameter.grad
+        for name, parameter in _parameters(module, optimizers)
+        if parameter.grad is not None and id(parameter) not in put_away
+    }
 
 
 def load_gradients_into(module: object, optimizers: Iterable[Optimizer], gradients: Mapping[str, object]) -> None:

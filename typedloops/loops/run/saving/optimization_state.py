@@ -38,7 +38,9 @@ def optimization_state(optimization: Optimization) -> dict[str, object]:
 
 def window_states(optimization: Optimization) -> dict[int, object]:
     """Where the windows of gradients are that are added up for each optimizer."""
-    return {index: window.state_dict() for index, window in optimization.windows.items() if window is not None}
+    made = {index: window.state_dict() for index, window in optimization.windows.items() if window is not None}
+    # A run that goes on may be saved anew before its windows are made.
+    return {**optimization.resumed_windows, **made}
 
 
 def load_optimization(optimization: Optimization, state: Mapping[str, object]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from typedloops._core import StopFlag
+from typedloops.loops.base.node import LoopNode
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,17 @@ class SaveRequests:
     def __init__(self) -> None:
         self.flag: StopFlag = StopFlag()
         self._waiting: list[SaveRequest] = []
-        self._calls: list[Callable[[], object]] = []
+        self._calls: list[Callable[[LoopNode | None], object]] = []
+        self.redeliver: int | None = None
+        """A signal that ended the run, to be delivered once more when it is over."""
 
     def add(self, request: SaveRequest) -> None:
         """Save at the next boundary."""
         self._waiting.append(request)
         self.flag.requested = True
 
-    def call(self, function: Callable[[], object]) -> None:
-        """Call this at the next boundary, after what is waiting was saved; from a signal's handler, too."""
+    def call(self, function: Callable[[LoopNode | None], object]) -> None:
+        """Call this at the next boundary, with the loop that is there; from a signal's handler, too."""
         self._calls.append(function)
         self.flag.requested = True
 
@@ -51,7 +54,7 @@ class SaveRequests:
         """Let the run come to its next boundary soon."""
         self.flag.requested = True
 
-    def take(self) -> tuple[list[SaveRequest], list[Callable[[], object]]]:
+    def take(self) -> tuple[list[SaveRequest], list[Callable[[LoopNode | None], object]]]:
         """What is waiting now; it is not waiting any more."""
         self.flag.requested = False  # before the lists are taken: a signal may add to them at any time
         waiting, self._waiting = self._waiting, []

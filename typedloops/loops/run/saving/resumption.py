@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import cast
 
 from torch import nn
 
 from typedloops._core.shapes import is_mapping
-from typedloops.checkpoint.migrations import migrated
+from typedloops.checkpoint import migrated
 from typedloops.errors import CheckpointError, StateError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, load_state
@@ -27,6 +27,8 @@ from typedloops.loops.run.saving.module_state import (
 from typedloops.loops.run.saving.optimization_state import load_optimization
 from typedloops.loops.run.saving.place import SavedPlace
 from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.protocols.state import Stateful
+from typedloops.protocols.trainer import Stage
 
 
 class Resumption:
@@ -69,6 +71,9 @@ class Resumption:
         Raises:
             CheckpointError: It does not fit.
         """
+        if self._is_of_weights(context):
+            self._load_weights(context)
+            return
         self._check_kind(context)
         loops = self.part("loops")
         self._check_tree(loops)
@@ -80,9 +85,12 @@ class Resumption:
             self._finish(context)
 
     def load_module(self, context: RunContext) -> None:
-        """Load weights and whatever else belongs to the module of a run."""
+        """Load weights and whatever else belongs to the module of a run, if it was under way."""
         depth, module = self._depth(context), unwrapped(context.module)
-        load_weights_into(str(self.path), module, self.part("module", depth))
+        if named("module", depth) not in self._content:
+            return
+        if (weights := self.part("module", depth)) or isinstance(module, Stateful):
+            load_weights_into(str(self.path), module, weights)
         load_rest_into(module, self.part("rest", depth))
         if depth and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
             hook(dict(self.part("custom")))
@@ -94,14 +102,19 @@ class Resumption:
         windows = cast("Mapping[int, Mapping[str, object]]", state.get("windows") or {})
         context.optimization.resumed_windows = dict(windows)
 
-    def has_run(self, depth: int) -> bool:
-        """Whether there was a run within so many others."""
-        return named("module", depth) in self._content
-
     def arrived(self, loop: LoopNode, context: RunContext) -> None:
         """A loop is where it was; when it is the innermost, the run goes on from here."""
         if loop is self._innermost():
             self._finish(context)
+
+    def warn_of_its_place(self) -> None:
+        """Say that the run is over and has not come to where it was."""
+        warnings.warn(
+            f"{self.path}: it was saved in {self._at!r}, and the run that was to go on did not come there: what it "
+            "did was not the same. Let the loops around it keep, in their state, what they have done.",
+            UserWarning,
+            stacklevel=2,
+        )
 
     def _innermost(self) -> object:
         return next((loop for path, loop in self._root.walk() if (path or ".") == self._at), None)
@@ -119,6 +132,29 @@ class Resumption:
 
     def _depth(self, context: RunContext) -> int:
         return contexts_of(context.opened_by).index(context)
+
+    def _is_of_weights(self, context: RunContext) -> bool:
+        """Whether the run begins anew with the weights of a checkpoint: an evaluation of what a fit has saved."""
+        if context.stage is Stage.FIT:
+            return False
+        return bool(self.about.get("weights_only")) or self.about.get("stage") != str(context.stage)
+
+    def _load_weights(self, context: RunContext) -> None:
+        module = unwrapped(context.module)
+        if "custom" in self._content and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
+            hook(dict(self.part("custom")))
+        load_weights_into(str(self.path), module, self.part("module"))
+        context.resuming = None
+
+    def _place_of(self, path: str, points: Collection[str], place: Mapping[str, object]) -> SavedPlace:
+        point, state = place.get("point"), place.get("state")
+        if not isinstance(point, str) or point not in points or not is_mapping(state):
+            raise CheckpointError(
+                str(self.path),
+                f"the loop {path!r} was at {point!r}, and its points here are {', '.join(points)}",
+                "Go on with the release, and the loops, that it was saved with.",
+            )
+        return SavedPlace(point, state)
 
     def _check_kind(self, context: RunContext) -> None:
         if self.about.get("weights_only"):
@@ -145,7 +181,7 @@ class Resumption:
         lines = [f"- {path}: {kind}" for path, kind in there.items() if here.get(path) != kind]
         lines += [f"+ {path}: {kind}" for path, kind in here.items() if there.get(path) != kind]
         if lines:
-            lines.sort(key=lambda line: line[2:])
+            lines.sort(key=lambda line: (line[2:].partition(":")[0], line[0] == "+"))
             raise CheckpointError(
                 str(self.path),
                 "it is of another tree of loops (-: only in the checkpoint, +: only here):\n" + "\n".join(lines),
@@ -160,10 +196,12 @@ class Resumption:
             except StateError as error:
                 raise CheckpointError(str(self.path), str(error), "Load another checkpoint.") from error
         nodes = {path or ".": loop for path, loop in self._root.walk()}
-        for path, place in (places if is_mapping(places) else {}).items():
+        saved: Mapping[str, object] = places if is_mapping(places) else {}
+        for path, place in saved.items():
             loop = nodes.get(path)
             if isinstance(loop, InRun) and is_mapping(place):
-                loop.place.resumed = SavedPlace(
-                    str(place.get("point")), cast("Mapping[str, object]", place.get("state") or {})
-                )
+                loop.place.resumed = self._place_of(path, loop.points, place)
+        for loop in nodes.values():
+            if isinstance(loop, InRun) and loop.place.resumed is None:
+                loop.restarting = False  # it was not under way: its next run begins anew
         self._at = str(loops.get("at", ""))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
-from typedloops.checkpoint.copying import Staging
-from typedloops.checkpoint.writer import Writer
+from typedloops.checkpoint import Writer
+from typedloops.checkpoint.writer import nothing
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.context import InRun
 from typedloops.loops.run.saving.content import content_of, contexts_of, weights_content
+from typedloops.loops.run.saving.failure import innermost, settle
 from typedloops.loops.run.saving.requests import SaveRequest, SaveRequests
 from typedloops.protocols.checkpoint import CheckpointFormat
 
@@ -24,18 +25,18 @@ class Saver:
     """
 
     def __init__(self, root: LoopNode, requests: SaveRequests, format_: CheckpointFormat) -> None:
-        self._root = root
+        self.root = root
         self._requests = requests
         self._format = format_
         self._writer = Writer(requests.wake)
-        self._staging = Staging()
+        self._failure: BaseException | None = None
         self.order: int = 0
         """How many checkpoints the run has had, those of earlier processes included."""
 
     @property
     def under_way(self) -> bool:
         """Whether a loop is in the middle of its work, so that a save has to wait until it is at a point."""
-        return any(isinstance(loop, InRun) and loop.place.point for _, loop in self._root.walk())
+        return any(isinstance(loop, InRun) and loop.place.point for _, loop in self.root.walk())
 
     def ask(self, request: SaveRequest) -> None:
         """Save at the next boundary: now, if no loop that could be resumed is under way."""
@@ -50,7 +51,7 @@ class Saver:
         for request in waiting:
             self.save(request, loop)
         for call in calls:
-            call()
+            call(loop)
         self._writer.poll()
 
     def save(self, request: SaveRequest, at: LoopNode | None, note: str = "") -> None:
@@ -63,11 +64,29 @@ class Saver:
         """
         self.order += 1
         content = (
-            weights_content(contexts_of(self._root if at is None else at)[-1], self.order)
+            weights_content(contexts_of(self.root if at is None else at)[-1], self.order)
             if request.weights_only
-            else content_of(self._root, at, self.order, note)
+            else content_of(self.root, at, self.order, note)
         )
         self._write(request, content)
+
+    def after_exception(self, error: BaseException, paths: Iterable[Path]) -> None:
+        """Save a run that ends with `error`, as it is now.
+
+        Args:
+            error: What ends it.
+            paths: Where, besides what was asked for and is still waiting.
+        """
+        if error is self._failure:  # a run within this one has saved it
+            return
+        self._failure = error
+        waiting, _ = self._requests.take()
+        requests = [*waiting, *map(SaveRequest, paths)]
+        if requests:
+            at = innermost(self.root)
+            note = f"it was saved when {type(error).__name__} ended the run, and {settle(at)}"
+            for request in requests:
+                self.save(request, at, note)
 
     def finish(self) -> None:
         """Wait until everything is written.
@@ -75,13 +94,9 @@ class Saver:
         Raises:
             CheckpointError: Something could not be written.
         """
-        self.serve(None) if self._requests.flag.requested else None
+        self.serve(innermost(self.root))
         self._writer.finish()
 
     def _write(self, request: SaveRequest, content: dict[str, object]) -> None:
-        write: Callable[[CheckpointFormat, Path, dict[str, object], Callable[[Path], object] | None], object]
-        if request.asynchronous:
-            content, write = self._staging.copied(content), self._writer.write_later
-        else:
-            write = self._writer.write
-        write(self._format, request.path, content, request.when_written)
+        write = self._writer.write_later if request.asynchronous else self._writer.write
+        write(self._format, request.path, content, request.when_written or nothing)

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, cast
 
 from typing_extensions import Protocol, runtime_checkable
 
+from typedloops._core.shapes import is_mapping
 from typedloops.errors import CheckpointError
 from typedloops.protocols.checkpoint import CheckpointFormat
 
@@ -39,8 +40,8 @@ class ResumeFrom:
     exact: bool = False
 
 
-def resumed_from(path: CheckpointPath | None, exact: bool) -> ResumeFrom | None:
-    """What is meant by the two arguments of a run; None is to begin anew."""
+def resumed_from(path: CheckpointPath | None, exact: bool = False) -> ResumeFrom | None:
+    """What is meant by the arguments of a run; None is to begin anew."""
     return None if path is None else ResumeFrom(path, exact)
 
 
@@ -59,12 +60,20 @@ def found(path: CheckpointPath, callbacks: Iterable[object], format_: Checkpoint
         return Path(path)
     which = cast('Literal["last", "best"]', path)
     knowing = [callback for callback in callbacks if isinstance(callback, FindsCheckpoints)]
-    for callback in knowing:
-        if (at := callback.find(which, format_)) is not None:
-            return at
+    places = [at for callback in knowing if (at := callback.find(which, format_)) is not None]
+    if places:
+        # Of several folders the first has the best, and any of them the newest.
+        return places[0] if which == "best" else max(places, key=lambda at: _order_of(at, format_))
     where = f"ckpt_path={which!r}"
     if not knowing:
         raise CheckpointError(
             where, "no callback of the trainer knows of checkpoints", "Give it a ModelCheckpoint, or give a path."
         )
     raise CheckpointError(where, "there is no checkpoint yet", "Leave it out for the first run, or give a path.")
+
+
+def _order_of(path: Path, format_: CheckpointFormat) -> int:
+    """How many checkpoints there were when this one was saved."""
+    about = format_.load_part(path, "about")
+    order = about.get("order") if is_mapping(about) else None
+    return order if isinstance(order, int) else 0

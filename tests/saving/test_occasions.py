@@ -1,0 +1,286 @@
+"""Saving when a signal comes, and when an exception ends the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Generator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import typedloops
+from tests.modules import Batch, Classifier, batches
+from typedloops import Callback, StopReason, TrainerView
+from typedloops.checkpoint import FolderFormat
+from typedloops.errors import CheckpointError
+
+Trainer: Any = typedloops.Trainer
+
+
+class Saves(Callback[nn.Module]):
+    """Says where to save when something comes from outside, and sends signals to itself."""
+
+    def __init__(self, folder: Path, signals: Collection[int] = (), *, on_exception: bool = False) -> None:
+        self.folder = folder
+        self.save_on_signals = signals
+        self.save_on_exception = on_exception
+        self.send: dict[int, int] = {}
+        self.batches = 0
+
+    def path_for_signal(self, trainer: TrainerView, signum: int) -> Path:
+        return self.folder / signal.Signals(signum).name
+
+    def path_for_exception(self, trainer: TrainerView) -> Path:
+        return self.folder / "exception"
+
+    def on_before_backward(self, trainer: TrainerView, module: nn.Module, loss: Tensor) -> None:
+        self.batches += 1
+        if self.batches in self.send:
+            os.kill(os.getpid(), self.send[self.batches])
+
+
+@pytest.fixture
+def handlers() -> Generator[None]:
+    """The handlers of this process as they were, whatever a test does."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def fitted(**settings: Any) -> tuple[Any, Classifier]:
+    torch.manual_seed(1)
+    module = Classifier()
+    return Trainer(max_epochs=2, **settings).fit(module, batches(), batches(2)), module
+
+
+def goes_on(path: Path) -> tuple[Any, Classifier]:
+    torch.manual_seed(99)
+    module = Classifier()
+    return Trainer(max_epochs=2).fit(module, batches(), batches(2), ckpt_path=path), module
+
+
+def check_exact(path: Path) -> None:
+    expected, whole = fitted()
+    result, module = goes_on(path)
+    assert result == expected
+    assert all(map(torch.equal, whole.state_dict().values(), module.state_dict().values()))
+
+
+@pytest.mark.usefixtures("handlers")
+def test_after_sigusr1_the_run_goes_on_and_the_handler_before_hears_of_it(tmp_path: Path) -> None:
+    heard: list[int] = []
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        heard.append(signum)
+
+    signal.signal(signal.SIGUSR1, handler)
+    saves = Saves(tmp_path, [signal.SIGUSR1])
+    saves.send = {3: signal.SIGUSR1}
+    result, _ = fitted(callbacks=[saves])
+    assert result.stop_reason is StopReason.MAX_EPOCHS
+    assert heard == [signal.SIGUSR1]
+    assert signal.getsignal(signal.SIGUSR1) is handler
+    about: Any = FolderFormat().load(tmp_path / "SIGUSR1")["about"]
+    assert (about["step"], about["note"]) == (3, "")
+    check_exact(tmp_path / "SIGUSR1")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_sigterm_ends_the_fit_in_good_order_and_is_delivered_afterwards(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[int] = []
+    signal.signal(signal.SIGTERM, lambda signum, frame: heard.append(signum))
+    saves = Saves(tmp_path, [signal.SIGTERM])
+    saves.send = {3: signal.SIGTERM}
+    result, _ = fitted(callbacks=[saves])
+    assert (result.stop_reason, result.optimizer_steps) == (StopReason.INTERRUPTED, 3)
+    assert heard == [signal.SIGTERM]
+    assert caplog.messages[0] == (
+        "SIGTERM: the run is saved after the batch under way, and ends; a second one ends it at once"
+    )
+    check_exact(tmp_path / "SIGTERM")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_ctrl_c_saves_and_ends_the_fit(tmp_path: Path) -> None:
+    saves = Saves(tmp_path, [signal.SIGINT])
+    saves.send = {6: signal.SIGINT}
+    result, _ = fitted(callbacks=[saves])
+    assert (result.stop_reason, result.optimizer_steps) == (StopReason.INTERRUPTED, 6)
+    check_exact(tmp_path / "SIGINT")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    class Twice(Saves):
+        def on_before_backward(self, trainer: TrainerView, module: nn.Module, loss: Tensor) -> None:
+            super().on_before_backward(trainer, module, loss)
+            super().on_before_backward(trainer, module, loss)
+
+    saves = Twice(tmp_path, [signal.SIGINT])
+    saves.send = {3: signal.SIGINT, 4: signal.SIGINT}
+    with pytest.raises(KeyboardInterrupt):
+        fitted(callbacks=[saves])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_in_a_validation(tmp_path: Path) -> None:
+    class InValidation(Saves):
+        def on_validation_batch_start(
+            self, t: TrainerView, m: nn.Module, b: object, batch_idx: int, d: int = 0
+        ) -> None:
+            if batch_idx == 1 and t.current_epoch == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    result, _ = fitted(callbacks=[InValidation(tmp_path, [signal.SIGTERM])])
+    assert result.stop_reason is StopReason.INTERRUPTED
+    check_exact(tmp_path / "SIGTERM")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_in_another_thread_no_handler_is_touched(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    seen: list[object] = []
+
+    class Looks(Saves):
+        def on_train_start(self, trainer: TrainerView, module: nn.Module) -> None:
+            seen.append(signal.getsignal(signal.SIGUSR1))
+
+    thread = threading.Thread(target=lambda: fitted(callbacks=[Looks(tmp_path, [signal.SIGUSR1])]))
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from tests.saving.test_occasions import Saves, fitted
+saves = Saves(Path(sys.argv[1]), [signal.SIGTERM])
+saves.send = {5: signal.SIGTERM}
+fitted(callbacks=[saves])
+print("not reached")
+"""
+
+
+def test_a_process_that_is_asked_to_end(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "")
+    check_exact(tmp_path / "SIGTERM")
+
+
+# Exceptions
+
+
+class Fails(Exception):
+    pass
+
+
+class FailsIn(Callback[nn.Module]):
+    """Fails in a hook when it is called for the n-th time."""
+
+    def __init__(self, hook: str, time: int) -> None:
+        def fail(*_: object) -> None:
+            self.calls += 1
+            if self.calls == time:
+                raise Fails
+
+        self.calls = 0
+        setattr(self, hook, fail)
+
+
+def failed(folder: Path, hook: str, time: int) -> None:
+    with pytest.raises(Fails):
+        fitted(callbacks=[FailsIn(hook, time), Saves(folder, on_exception=True)])
+
+
+@pytest.mark.parametrize(
+    ("hook", "time", "told", "steps"),
+    [
+        ("on_train_batch_start", 3, "it was in the middle of batch 2: it is run again from its beginning", 8),
+        ("on_before_backward", 3, "it was in the middle of batch 2: it is run again from its beginning", 8),
+        ("on_train_batch_end", 3, "it was in the middle of batch 2: hooks after it are not called", 8),
+        ("on_validation_batch_end", 1, "it was in the middle of batch 0: hooks after it are not called", 8),
+        ("on_validation_epoch_end", 1, "the hook that was called is called again", 8),
+        ("on_train_epoch_end", 2, "the hook that was called is called again", 8),
+    ],
+)
+def test_a_run_that_an_exception_ends(tmp_path: Path, hook: str, time: int, told: str, steps: int) -> None:
+    failed(tmp_path, hook, time)
+    path = tmp_path / "exception"
+    note = f"it was saved when Fails ended the run, and {told}"
+    with pytest.raises(CheckpointError) as error:
+        Trainer(max_epochs=2).fit(Classifier(), batches(), batches(2), ckpt_path=path, exact=True)
+    assert str(error.value) == f"{path}: no run goes on from it exactly: {note}. Give an older one."
+    with pytest.warns(UserWarning, match="exactly") as warned:
+        result, _ = goes_on(path)
+    assert str(warned[0].message) == f"{path}: the run does not go on from it exactly: {note}."
+    assert (result.epochs, result.batches, result.optimizer_steps) == (2, 8, steps)
+
+
+def test_outside_of_batches_nothing_is_lost(tmp_path: Path) -> None:
+    failed(tmp_path, "on_validation_epoch_end", 2)
+    expected, whole = fitted()
+    with pytest.warns(UserWarning, match="called again"):
+        result, module = goes_on(tmp_path / "exception")
+    assert result == expected
+    assert all(map(torch.equal, whole.state_dict().values(), module.state_dict().values()))
+
+
+def test_what_is_asked_for_when_the_exception_is_told(tmp_path: Path) -> None:
+    class Asks(Callback[nn.Module]):
+        def on_exception(self, trainer: TrainerView, module: nn.Module, exception: BaseException) -> None:
+            trainer.save_checkpoint(tmp_path / "asked")
+
+    with pytest.raises(Fails):
+        fitted(callbacks=[FailsIn("on_train_epoch_end", 1), Asks()])
+    about: Any = FolderFormat().load(tmp_path / "asked")["about"]
+    assert about["note"].startswith("it was saved when Fails ended the run")
+
+
+def test_what_was_waiting_when_the_exception_came(tmp_path: Path) -> None:
+    class Asks(Callback[nn.Module]):
+        def on_train_batch_start(self, t: TrainerView, m: nn.Module, batch: Batch, batch_idx: int) -> None:
+            if batch_idx == 1:
+                t.save_checkpoint(tmp_path / "waiting")
+
+    with pytest.raises(Fails):
+        fitted(callbacks=[Asks(), FailsIn("on_before_backward", 2)])
+    about: Any = FolderFormat().load(tmp_path / "waiting")["about"]
+    assert about["note"].endswith("in the middle of batch 1: it is run again from its beginning")
+
+
+def test_a_save_that_fails_does_not_hide_the_exception(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Fails) as error:
+        fitted(callbacks=[FailsIn("on_train_end", 1), Saves(tmp_path / "file" / "below", on_exception=True)])
+    assert "saving after it raised as well: CheckpointError(" in error.value.__notes__[-1]
+
+
+def test_the_run_within_another_is_saved(tmp_path: Path) -> None:
+    from tests.saving.test_saved_runs import Folds, make
+
+    expected = Trainer(fit_loop=Folds()).fit(make)
+    callbacks = [FailsIn("on_validation_epoch_end", 3), Saves(tmp_path, on_exception=True)]
+    with pytest.raises(Fails):
+        Trainer(fit_loop=Folds(), callbacks=callbacks).fit(make)
+    trainer = Trainer(fit_loop=Folds())
+    trainer.load_checkpoint(tmp_path / "exception")
+    with pytest.warns(UserWarning, match="called again"):
+        assert trainer.fit(make) == expected

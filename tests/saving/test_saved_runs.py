@@ -1,0 +1,715 @@
+"""What is saved of a run, and what is said of a checkpoint that does not fit."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+import typedloops
+from tests.modules import Batch, Classifier, batches
+from typedloops import Callback, FitLoop, Loop, ModuleHooks, StepLoop, TrainerView
+from typedloops.checkpoint import FolderFormat
+from typedloops.errors import CheckpointError, LoaderError, MisuseError, StateError
+from typedloops.loops.run.computing.rng import RngStates
+
+# Much here goes where it does not belong.
+Trainer: Any = typedloops.Trainer
+
+
+class Left(Exception):
+    """Ends a run where it was saved."""
+
+
+class SaveAt(Callback[nn.Module]):
+    """Saves after batch `batch` of all, and ends the run there."""
+
+    def __init__(self, path: Path, batch: int) -> None:
+        self.path = path
+        self.batch = batch
+        self.batches = 0
+
+    def on_train_batch_end(self, t: TrainerView, m: nn.Module, outputs: object, batch: object, batch_idx: int) -> None:
+        self.batches += 1
+        if self.batches == self.batch:
+            t.save_checkpoint(self.path, when_written=self.leave)
+
+    def leave(self, path: Path) -> None:
+        raise Left
+
+
+def save_at(path: Path, batch: int, fit: Callable[[Any], object], **settings: Any) -> Any:
+    """Fit until a batch, and the trainer that did."""
+    trainer = Trainer(
+        **{"max_epochs": 2, **settings, "callbacks": [*settings.get("callbacks", ()), SaveAt(path, batch)]}
+    )
+    with pytest.raises(Left):
+        fit(trainer)
+    return trainer
+
+
+def refused(call: Callable[[], object]) -> str:
+    with pytest.raises(CheckpointError) as error:
+        call()
+    return str(error.value)
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(map(torch.equal, a.state_dict().values(), b.state_dict().values()))
+
+
+# The end of a fit
+
+
+def test_a_fit_goes_on_from_its_end_with_a_higher_limit(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    whole = Classifier()
+    Trainer(max_epochs=4).fit(whole, batches())
+    torch.manual_seed(1)
+    first = Classifier()
+    trainer = Trainer(max_epochs=2)
+    trainer.fit(first, batches())
+    trainer.save_checkpoint(tmp_path / "end")
+    torch.manual_seed(99)
+    second = Classifier()
+    result = Trainer(max_epochs=4).fit(second, batches(), ckpt_path=tmp_path / "end")
+    assert (result.epochs, result.optimizer_steps) == (4, 16)
+    assert same(whole, second)
+
+
+def test_nothing_is_left_of_a_fit_that_is_done(tmp_path: Path) -> None:
+    trainer, module = Trainer(max_epochs=1), Classifier()
+    trainer.fit(module, batches())
+    trainer.save_checkpoint(tmp_path / "end")
+    with pytest.warns(UserWarning, match="nothing is left to do: max_epochs is 1, and 1 epochs are done"):
+        assert Trainer(max_epochs=1).fit(Classifier(), batches(), ckpt_path=tmp_path / "end").epochs == 1
+
+
+def test_there_is_nothing_to_save(tmp_path: Path) -> None:
+    trainer = Trainer(max_epochs=1)
+    told = (
+        "trainer.save_checkpoint: nothing is running, and there is no fit that came to its end and whose module is "
+        "still there. Save from a hook or a loop of a run, or after a fit."
+    )
+    for _ in range(2):
+        with pytest.raises(MisuseError) as error:
+            trainer.save_checkpoint(tmp_path / "none")
+        assert str(error.value) == told
+        trainer.fit(Classifier(), batches())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stop_that_ended_the_fit_does_not_end_the_one_that_goes_on(tmp_path: Path) -> None:
+    class Stops(Callback[nn.Module]):
+        def on_train_epoch_end(self, trainer: TrainerView, module: nn.Module) -> None:
+            trainer.should_stop = trainer.current_epoch == 0
+
+    trainer, module = Trainer(max_epochs=3, callbacks=[Stops()]), Classifier()
+    assert trainer.fit(module, batches()).epochs == 1
+    trainer.save_checkpoint(tmp_path / "end")
+    assert Trainer(max_epochs=3).fit(Classifier(), batches(), ckpt_path=tmp_path / "end").epochs == 3
+
+
+def test_weights_alone_after_a_fit_and_within(tmp_path: Path) -> None:
+    class Saves(Callback[nn.Module]):
+        def on_train_epoch_end(self, trainer: TrainerView, module: nn.Module) -> None:
+            trainer.save_checkpoint(tmp_path / "within", weights_only=True)
+
+    trainer, module = Trainer(max_epochs=1, callbacks=[Saves()]), Classifier()
+    trainer.fit(module, batches())
+    trainer.save_checkpoint(tmp_path / "after", weights_only=True)
+    for name in ("within", "after"):
+        content = FolderFormat().load(tmp_path / name)
+        assert set(content) == {"about", "module"}
+        other = Classifier()
+        expected = Trainer().validate(module, batches()).metrics
+        assert Trainer().validate(other, batches(), ckpt_path=tmp_path / name).metrics == expected
+        assert same(module, other)
+        assert refused(lambda name=name: Trainer().fit(Classifier(), batches(), ckpt_path=tmp_path / name)) == (
+            f"{tmp_path / name}: it has the weights alone, which is nothing to go on from. Load them into the module, "
+            "`load_weights(path)`, and begin a new fit."
+        )
+
+
+# Evaluations
+
+
+@pytest.mark.parametrize("entry", ["validate", "test", "predict"])
+def test_an_evaluation_takes_the_weights_of_a_fit(tmp_path: Path, entry: str) -> None:
+    module = Classifier()
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(module, batches()))
+    expected = getattr(Trainer(), entry)(module, batches())
+    assert str(getattr(Trainer(), entry)(Classifier(), batches(), ckpt_path=tmp_path / "c")) == str(expected)
+
+
+def test_an_evaluation_takes_weights_from_elsewhere(tmp_path: Path) -> None:
+    module = Classifier()
+    expected = Trainer().validate(module, batches()).metrics
+    torch.save(module.state_dict(), tmp_path / "torch.pt")
+    torch.save({"state_dict": module.state_dict(), "epoch": 3}, tmp_path / "lightning.ckpt")
+    save_file(module.state_dict(), tmp_path / "weights.safetensors")
+    for name in ("torch.pt", "lightning.ckpt", "weights.safetensors"):
+        assert Trainer().validate(Classifier(), batches(), ckpt_path=tmp_path / name).metrics == expected
+    told = refused(lambda: Trainer().validate(Classifier(), batches(), ckpt_path=tmp_path / "none"))
+    assert told == f"{tmp_path / 'none'}: there is nothing. Give a checkpoint or a file of weights."
+
+
+def test_a_validation_goes_on_in_its_middle(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    class Saves(Callback[nn.Module]):
+        def on_validation_batch_end(self, t: TrainerView, m: nn.Module, o: object, b: object, batch_idx: int) -> None:
+            seen.append(batch_idx)
+            if seen == [0, 1]:
+                t.save_checkpoint(tmp_path / "c", when_written=self.leave)
+
+        def leave(self, path: Path) -> None:
+            raise Left
+
+    module = Classifier()
+    expected = Trainer().validate(module, batches()).metrics
+    with pytest.raises(Left):
+        Trainer(callbacks=[Saves()]).validate(module, batches())
+    result = Trainer(callbacks=[Saves()]).validate(Classifier(), batches(), ckpt_path=tmp_path / "c")
+    assert seen == [0, 1, 2, 3]
+    assert result.metrics == expected
+
+
+def test_a_prediction_is_not_saved(tmp_path: Path) -> None:
+    class Saves(Callback[nn.Module]):
+        def on_predict_start(self, trainer: TrainerView, module: nn.Module) -> None:
+            trainer.save_checkpoint(tmp_path / "c")
+
+    assert refused(lambda: Trainer(callbacks=[Saves()]).predict(Classifier(), batches())) == (
+        "save_checkpoint: a prediction is under way, which nothing goes on from. Save in a fit, or after it."
+    )
+
+
+# What does not fit
+
+
+def test_another_tree_is_told_as_a_difference_of_paths(tmp_path: Path) -> None:
+    class Own(StepLoop[Classifier, Batch, Tensor]):
+        def advance(self, model: Classifier, batch: Batch, batch_idx: int) -> None:
+            self.output = model.training_step(batch, batch_idx)
+
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Classifier(), batches()))
+    trainer = Trainer()
+    trainer.fit_loop.epoch_loop.batch_loop.connect(optimizer_loop=Own())
+    own = f"{Own.__module__}.{Own.__qualname__}"
+    assert refused(lambda: trainer.fit(Classifier(), batches(), ckpt_path=tmp_path / "c")) == (
+        f"{tmp_path / 'c'}: it is of another tree of loops (-: only in the checkpoint, +: only here):\n"
+        "- epoch_loop.batch_loop.optimizer_loop: typedloops.loops.fit.optimization.optimizer_loop.OptimizerLoop\n"
+        f"+ epoch_loop.batch_loop.optimizer_loop: {own}. Connect the loops that were there."
+    )
+
+
+def test_other_weights(tmp_path: Path) -> None:
+    class Wider(Classifier):
+        def __init__(self, width: int = 9, more: bool = False) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Dropout(0.1), nn.Linear(width, 3))
+            if more:
+                self.more = nn.Linear(2, 2, bias=False)
+                del self.net[0].bias
+                self.net[0].register_parameter("bias", None)
+
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Classifier(), batches()))
+    assert refused(lambda: Trainer().fit(Wider(more=True), batches(), ckpt_path=tmp_path / "c")) == (
+        f"{tmp_path / 'c'}: the module has other weights than the checkpoint (-: only there, +: only here):\n"
+        "- net.0.bias\n+ more.weight. Build the module that was saved, with the same arguments."
+    )
+    told = refused(lambda: Trainer().fit(Wider(), batches(), ckpt_path=tmp_path / "c"))
+    assert told.startswith(f"{tmp_path / 'c'}: the weights do not fit: Error(s) in loading state_dict for Wider:")
+
+
+def test_another_stage(tmp_path: Path) -> None:
+    class Saves(Callback[nn.Module]):
+        def on_validation_epoch_start(self, trainer: TrainerView, module: nn.Module) -> None:
+            trainer.save_checkpoint(tmp_path / "c")
+
+    Trainer(callbacks=[Saves()]).validate(Classifier(), batches())
+    assert refused(lambda: Trainer().fit(Classifier(), batches(), ckpt_path=tmp_path / "c")) == (
+        f"{tmp_path / 'c'}: it is of a run of validate, and this one is of fit. Give a checkpoint of such a run."
+    )
+
+
+def test_other_optimizers(tmp_path: Path) -> None:
+    class Other(Classifier):
+        def configure_optimizers(self) -> Optimizer:
+            return torch.optim.Adam(self.parameters())
+
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Classifier(), batches()))
+    with pytest.raises(typedloops.errors.OptimizerError, match="it made Adam, and the last fit had SGD"):
+        Trainer().fit(Other(), batches(), ckpt_path=tmp_path / "c")
+
+
+def test_something_that_cannot_be_saved_names_its_place(tmp_path: Path) -> None:
+    class Keeps(Callback[nn.Module]):
+        def on_save_checkpoint(self, t: TrainerView, m: nn.Module, checkpoint: dict[str, object]) -> None:
+            checkpoint["mine"] = {"thing": object()}
+
+    assert refused(
+        lambda: Trainer(max_epochs=1, callbacks=[Keeps(), SaveAt(tmp_path / "c", 1)]).fit(Classifier(), batches())
+    ) == (
+        "custom: mine/thing: a object cannot be saved. Save what it is made of: numbers, strings, tensors, and lists, "
+        "tuples and dicts of them."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_module_without_a_state(tmp_path: Path) -> None:
+    class Bare:
+        def __init__(self) -> None:
+            self.weight = nn.Parameter(torch.zeros(4))
+
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            return (batch[0] @ self.weight).mean()
+
+        def configure_optimizers(self) -> Optimizer:
+            return SGD([self.weight], lr=0.1)
+
+    assert refused(lambda: Trainer(max_epochs=1, callbacks=[SaveAt(tmp_path / "c", 1)]).fit(Bare(), batches())) == (
+        "Bare: it cannot be saved: it has no `state_dict` and `load_state_dict`. Give it both, or make it an nn.Module."
+    )
+
+
+def test_a_word_needs_somebody_who_knows() -> None:
+    for word in ("last", "best"):
+        assert refused(lambda word=word: Trainer().fit(Classifier(), batches(), ckpt_path=word)) == (
+            f"ckpt_path={word!r}: no callback of the trainer knows of checkpoints. Give it a ModelCheckpoint, or give "
+            "a path."
+        )
+
+
+def test_a_path_within_another_loop(tmp_path: Path) -> None:
+    class Around(Loop[[nn.Module], None]):
+        fit_loop: typedloops.Slot[FitLoop] = typedloops.Slot()
+        ran = False
+
+        def __init__(self) -> None:
+            self.fit_loop = FitLoop(max_epochs=1)
+
+        @property
+        def done(self) -> bool:
+            return self.ran
+
+        def advance(self, module: nn.Module) -> None:
+            self.ran = True
+            self.fit_loop.run(module, batches(), ckpt_path=tmp_path)  # type: ignore[arg-type]
+
+    with pytest.raises(MisuseError) as error:
+        Trainer(fit_loop=Around()).fit(Classifier())
+    assert str(error.value) == (
+        "fit_loop.fit_loop: ckpt_path: it runs within another loop, whose state would not be that of the checkpoint. "
+        "Call `trainer.load_checkpoint(path)` before the run of the whole."
+    )
+
+
+# What belongs to a run besides
+
+
+class Rich(Classifier, ModuleHooks[Batch]):
+    """Has whatever a module may have besides weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("passing", torch.zeros(3), persistent=False)
+        self.accuracy = MulticlassAccuracy(3)
+        self.metrics = MetricCollection({"loss": MeanMetric()})
+        self.net[0].eval()
+        self.net[0].requires_grad_(False)
+        self.seen = 0
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.passing += batch[0].mean()
+        self.accuracy.update(self.net(batch[0]), batch[1])
+        self.metrics.update(loss.detach())
+        self.seen += 1
+        if self.seen == 2:
+            self.net[3].eval()
+            self.net[0].requires_grad_(True)
+            self.net[0].train()
+        return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        checkpoint["seen"] = self.seen
+
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        self.seen = checkpoint["seen"]  # type: ignore[assignment]
+
+
+def test_buffers_that_pass_metrics_modes_and_what_is_frozen(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    whole = Rich()
+    Trainer(max_epochs=2).fit(whole, batches())
+    torch.manual_seed(1)
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Rich(), batches()))
+    torch.manual_seed(5)
+    other = Rich()
+    Trainer(max_epochs=2).fit(other, batches(), ckpt_path=tmp_path / "c")
+    assert same(whole, other)
+    assert torch.equal(whole.passing, other.passing)
+    assert whole.accuracy.compute() == other.accuracy.compute()
+    assert whole.metrics.compute() == other.metrics.compute()
+    assert other.seen == 8
+    assert [part.training for part in other.modules()] == [part.training for part in whole.modules()]
+    assert [p.requires_grad for p in other.parameters()] == [p.requires_grad for p in whole.parameters()]
+
+
+class Wide(SGD):
+    """Keeps sums in more bits than the weights have."""
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    total = self.state[parameter].setdefault("total", torch.zeros_like(parameter, dtype=torch.float64))
+                    total += parameter.grad.double() / 3
+        return super().step(closure)
+
+
+def test_an_optimizer_that_keeps_more_bits_than_its_weights_have(tmp_path: Path) -> None:
+    class Module(Classifier):
+        def configure_optimizers(self) -> Optimizer:
+            self.optimizer = Wide(self.parameters(), lr=0.1)
+            return self.optimizer
+
+    torch.manual_seed(1)
+    whole = Module()
+    Trainer(max_epochs=2).fit(whole, batches())
+    torch.manual_seed(1)
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Module(), batches()))
+    other = Module()
+    Trainer(max_epochs=2).fit(other, batches(), ckpt_path=tmp_path / "c")
+    totals = [[state["total"] for state in module.optimizer.state.values()] for module in (whole, other)]
+    assert all(total.dtype == torch.float64 for total in totals[1])
+    assert all(map(torch.equal, *totals))
+
+
+class Counts(Callback[nn.Module]):
+    """Has a state."""
+
+    def __init__(self, key: str = "") -> None:
+        self.batches = 0
+        if key:
+            self.state_key = key
+
+    def on_train_batch_end(self, t: TrainerView, m: nn.Module, outputs: object, batch: object, batch_idx: int) -> None:
+        self.batches += 1
+
+    def state_dict(self) -> dict[str, object]:
+        return {"batches": self.batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.batches = state_dict["batches"]
+
+
+def test_callbacks_by_their_keys(tmp_path: Path) -> None:
+    def callbacks() -> list[Counts]:
+        return [Counts(), Counts(), Counts("mine")]
+
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Classifier(), batches()), callbacks=callbacks())
+    content: Any = FolderFormat().load(tmp_path / "c")
+    key = f"{Counts.__module__}.Counts"
+    assert content["callbacks"] == {key: {"batches": 3}, f"{key}#2": {"batches": 3}, "mine": {"batches": 3}}
+    others = callbacks()
+    Trainer(max_epochs=2, callbacks=others).fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
+    assert [callback.batches for callback in others] == [8, 8, 8]
+    with pytest.warns(UserWarning, match="not here") as told:
+        Trainer(max_epochs=2, callbacks=[Counts("mine")]).fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
+    assert str(told[0].message) == (
+        f"the checkpoint has the states of callbacks that are not here: {key}, {key}#2. Give the trainer the same "
+        "callbacks to go on as before."
+    )
+
+
+def test_random_numbers_of_every_generator_go_on(tmp_path: Path) -> None:
+    class Draws(Classifier):
+        drawn: list[tuple[float, float, float]]
+
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            self.drawn.append((random.random(), float(np.random.rand()), float(torch.rand(()))))
+            return super().training_step(batch, batch_idx)
+
+    def draws() -> Draws:
+        module = Draws()
+        module.drawn = []
+        return module
+
+    typedloops.seed_everything(1)
+    whole = draws()
+    Trainer(max_epochs=2).fit(whole, batches())
+    typedloops.seed_everything(1)
+    first = draws()
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(first, batches()))
+    typedloops.seed_everything(77)
+    second = draws()
+    Trainer(max_epochs=2).fit(second, batches(), ckpt_path=tmp_path / "c")
+    assert first.drawn + second.drawn == whole.drawn
+
+
+def test_random_numbers_that_are_not_of_here() -> None:
+    states = RngStates().state_dict()
+    with pytest.raises(StateError) as error:
+        RngStates({**states, "tpu": 1}).restore()
+    assert str(error.value) == (
+        "random numbers of tpu: there is no such generator here. Go on with the packages and devices that the state "
+        "is from."
+    )
+    with pytest.raises(StateError, match="random numbers of python: the state does not fit: "):
+        RngStates({**states, "python": (3, (1, 2), None)}).restore()
+
+
+def test_metrics_go_on_where_they_were(tmp_path: Path) -> None:
+    class Logs(Callback[nn.Module]):
+        def on_train_batch_end(
+            self, t: TrainerView, m: nn.Module, outputs: object, batch: object, batch_idx: int
+        ) -> None:
+            for reduce in ("mean", "sum", "min", "max", "last"):
+                t.log(reduce, float(batch_idx + 1), reduce=reduce, batch_size=batch_idx + 1)  # type: ignore[arg-type]
+
+    class Logger:
+        def __init__(self) -> None:
+            self.logged: list[tuple[int, dict[str, float]]] = []
+
+        def log_metrics(self, metrics: Any, step: int) -> None:
+            self.logged.append((step, dict(metrics)))
+
+        def finalize(self, status: str) -> None: ...
+
+    def run(logger: Logger, **settings: Any) -> Any:
+        return Trainer(max_epochs=2, callbacks=[Logs(), *settings.pop("callbacks", ())], loggers=[logger])
+
+    torch.manual_seed(1)
+    whole, first, second = Logger(), Logger(), Logger()
+    expected = run(whole).fit(Classifier(), batches(), batches(2))
+    torch.manual_seed(1)
+    with pytest.raises(Left):
+        run(first, callbacks=[SaveAt(tmp_path / "c", 3)]).fit(Classifier(), batches(), batches(2))
+    result = run(second).fit(Classifier(), batches(), batches(2), ckpt_path=tmp_path / "c")
+    assert first.logged + second.logged == whole.logged
+    assert result == expected
+    assert result.metrics["mean"] == 3.0
+    assert not any(math.isnan(value) for value in result.metrics.values())
+
+
+# Trees of one's own
+
+
+class Folds(Loop[[Callable[[int], Classifier]], list[float]]):
+    """Fits a module of its own for each fold."""
+
+    fit_loop: typedloops.Slot[FitLoop] = typedloops.Slot()
+    state_fields: ClassVar[tuple[str, ...]] = ("fold", "losses")
+
+    def __init__(self) -> None:
+        self.fit_loop = FitLoop(max_epochs=2)
+        self.fold = 0
+        self.losses: list[float] = []
+
+    @property
+    def done(self) -> bool:
+        return self.fold == 3
+
+    def reset(self) -> None:
+        if not self.restarting:
+            self.fold, self.losses = 0, []
+
+    def advance(self, make: Callable[[int], Classifier]) -> None:
+        module = make(self.fold)
+        result = self.fit_loop.run(module, batches(), batches(2))
+        self.losses.append(result.metrics["val_loss"])
+        self.fold += 1
+        if isinstance(self.trainer, typedloops.Trainer) and self.saves_after == self.fold:
+            self.trainer.save_checkpoint(self.path_to_save, when_written=self.leave)
+
+    saves_after = -1
+    path_to_save = Path()
+
+    def leave(self, path: Path) -> None:
+        raise Left
+
+    def on_run_end(self) -> list[float]:
+        return self.losses
+
+
+def make(fold: int) -> Classifier:
+    torch.manual_seed(fold)
+    return Classifier()
+
+
+@pytest.mark.parametrize("batch", [1, 4, 8, 9, 13, 19, 24])
+def test_a_loop_around_fits_of_modules_of_its_own(tmp_path: Path, batch: int) -> None:
+    expected = Trainer(fit_loop=Folds()).fit(make)
+    with pytest.raises(Left):
+        Trainer(fit_loop=Folds(), callbacks=[SaveAt(tmp_path / "c", batch)]).fit(make)
+    torch.manual_seed(99)
+    trainer = Trainer(fit_loop=Folds())
+    trainer.load_checkpoint(tmp_path / "c")
+    assert trainer.fit(make) == expected
+    assert trainer.fit(make) == expected, "the next run begins anew"
+
+
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_a_loop_of_ones_own_saves_between_two_iterations(tmp_path: Path, fold: int) -> None:
+    expected = Trainer(fit_loop=Folds()).fit(make)
+    loop = Folds()
+    loop.saves_after, loop.path_to_save = fold, tmp_path / "c"
+    with pytest.raises(Left):
+        Trainer(fit_loop=loop).fit(make)
+    trainer = Trainer(fit_loop=Folds())
+    trainer.load_checkpoint(tmp_path / "c")
+    assert trainer.fit(make) == expected
+
+
+class Fails(Exception):
+    pass
+
+
+class Counting(Loop[[], list[int]]):
+    """Yields 0 to 9, and dies on one of them."""
+
+    state_fields: ClassVar[tuple[str, ...]] = ("items",)
+
+    def __init__(self, dies_on: int | None = None) -> None:
+        self.items: list[int] = []
+        self.dies_on = dies_on
+
+    @property
+    def done(self) -> bool:
+        return len(self.items) == 10
+
+    def reset(self) -> None:
+        if not self.restarting:
+            self.items = []
+
+    def advance(self) -> None:
+        item = len(self.items)
+        if item == self.dies_on:
+            raise Fails
+        self.items.append(item)
+
+    def on_save_checkpoint(self) -> dict[str, object]:
+        return {"squares": [item**2 for item in self.items]}
+
+    def on_load_checkpoint(self, state: Any) -> None:
+        self.squares = state["squares"]
+
+    def on_run_end(self) -> list[int]:
+        return self.items
+
+
+def test_a_loop_that_dies_on_item_5_goes_on_with_it() -> None:
+    first = Counting(dies_on=5)
+    with pytest.raises(Fails):
+        first.run()
+    state = copy.deepcopy(first.state_dict())
+    second = Counting()
+    second.load_state_dict(state)
+    assert second.restarting
+    assert second.squares == [0, 1, 4, 9, 16]
+    assert second.run() == [*range(10)]
+    assert not second.restarting
+    assert second.run() == [*range(10)]
+
+
+def test_a_loop_that_dies_under_a_trainer(tmp_path: Path) -> None:
+    class Saves(Counting):
+        def advance(self) -> None:
+            self.trainer.save_checkpoint(tmp_path / "c")
+            super().advance()
+
+    with pytest.raises(Fails):
+        Trainer(fit_loop=Saves(dies_on=5)).fit()
+    trainer = Trainer(fit_loop=Saves())
+    trainer.load_checkpoint(tmp_path / "c")
+    assert trainer.fit() == [*range(10)]
+
+
+# Loaders
+
+
+class Endless:
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(batches())
+
+
+def test_a_loader_that_is_read_again_is_told_of(tmp_path: Path) -> None:
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Classifier(), Endless()))
+    with pytest.warns(UserWarning, match="train dataloader") as told:
+        Trainer(max_epochs=2).fit(Classifier(), Endless(), ckpt_path=tmp_path / "c")
+    assert len(told) == 1
+    with pytest.raises(LoaderError, match="train dataloader"), warnings.catch_warnings():
+        Trainer(max_epochs=2).fit(Classifier(), Endless(), ckpt_path=tmp_path / "c", exact=True)
+
+
+@pytest.mark.parametrize("hook", ["on_fit_end", "on_train_end", "teardown"])
+def test_the_very_end(tmp_path: Path, hook: str) -> None:
+    def save(self: object, trainer: TrainerView, module: nn.Module, *_: object) -> None:
+        trainer.save_checkpoint(tmp_path / "c")
+
+    Ends: Any = type("Ends", (Callback,), {hook: save})
+    torch.manual_seed(1)
+    first = Classifier()
+    Trainer(max_epochs=2, callbacks=[Ends()]).fit(first, batches())
+    torch.manual_seed(1)
+    whole = Classifier()
+    Trainer(max_epochs=3).fit(whole, batches())
+    other = Classifier()
+    assert Trainer(max_epochs=3).fit(other, batches(), ckpt_path=tmp_path / "c").optimizer_steps == 12
+    assert same(whole, other)
+
+
+def test_before_the_beginning(tmp_path: Path) -> None:
+    class Begins(Callback[nn.Module]):
+        def setup(self, trainer: TrainerView, module: nn.Module, stage: str) -> None:
+            trainer.save_checkpoint(tmp_path / "c")
+
+    torch.manual_seed(1)
+    whole, other = Classifier(), None
+    Trainer(max_epochs=2, callbacks=[Begins()]).fit(whole, batches())
+    other = Classifier()
+    Trainer(max_epochs=2).fit(other, batches(), ckpt_path=tmp_path / "c")
+    assert same(whole, other)
+
+
+def test_a_loop_that_does_not_come_to_where_it_was(tmp_path: Path) -> None:
+    class Twice(Folds):
+        @property
+        def done(self) -> bool:
+            return self.fold == 3 or getattr(self, "stops", False)
+
+    with pytest.raises(Left):
+        Trainer(fit_loop=Twice(), callbacks=[SaveAt(tmp_path / "c", 5)]).fit(make)
+    loop = Twice()
+    loop.stops = True  # type: ignore[attr-defined]
+    trainer = Trainer(fit_loop=loop)
+    trainer.load_checkpoint(tmp_path / "c")
+    with pytest.warns(UserWarning, match=r"it was saved in 'fit_loop.epoch_loop', and the run that was to go on did"):
+        trainer.fit(make)
+
+
+def test_a_place_that_is_not_here(tmp_path: Path) -> None:
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Classifier(), batches()))
+    content: Any = FolderFormat().load(tmp_path / "c")
+    content["loops"]["places"]["epoch_loop"]["point"] = "tea"
+    FolderFormat().save(tmp_path / "d", content)
+    assert refused(lambda: Trainer().fit(Classifier(), batches(), ckpt_path=tmp_path / "d")) == (
+        f"{tmp_path / 'd'}: the loop 'epoch_loop' was at 'tea', and its points here are begun, batch, validation, "
+        "validated, end, end_validation. Go on with the release, and the loops, that it was saved with."
+    )
