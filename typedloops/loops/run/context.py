@@ -261,7 +261,8 @@ class InRun(Loop[P, R], Generic[P, R]):
         """This point is passed; what was asked to be saved is saved here."""
         self.place.point = point
         context = self.context
-        if context.requests.flag.requested:
+        # Nothing is kept of a sanity check: there is no going on from the middle of one.
+        if context.requests.flag.requested and not context.sanity_checking:
             context.saver.serve(self)
 
     def run_state(self) -> dict[str, object]:
