@@ -24,6 +24,7 @@ LAYER = {
     "data": 5,
     "trainer": 6,
     "testing": 7,
+    "verification": 7,
     "demo": 7,
 }
 """A room may import from rooms with a lower number only."""

@@ -9,7 +9,7 @@ The layers, lowest first; a layer imports only from those above it in this list:
 4. `loops`: the loop contract and the default loops
 5. `callbacks`, `data`
 6. `trainer`
-7. `testing`, `demo`
+7. `testing`, `verification`, `demo`
 """
 
 from __future__ import annotations
@@ -74,6 +74,9 @@ if TYPE_CHECKING:
     from typedloops.protocols import TrainerView as TrainerView
     from typedloops.protocols import TrainingModule as TrainingModule
     from typedloops.trainer import Trainer as Trainer
+    from typedloops.verification import ResumeDifference as ResumeDifference
+    from typedloops.verification import ResumeReport as ResumeReport
+    from typedloops.verification import verify_resume as verify_resume
 else:
     # Imported when first asked for: a loop of one's own needs no torch.
     _HOMES = {
@@ -122,6 +125,7 @@ else:
         "loops.run.computing.out_of_memory": ("shrinking",),
         "loops.run.computing.seeding": ("seed_everything",),
         "trainer": ("Trainer",),
+        "verification": ("ResumeDifference", "ResumeReport", "verify_resume"),
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
     __all__ = ["__version__", *_HOME_OF]

@@ -22,6 +22,7 @@ __all__ = [
     "ModuleError",
     "NonFiniteError",
     "OptimizerError",
+    "ResumeError",
     "StateError",
     "StepOutputError",
     "TypedLoopsError",
@@ -86,6 +87,10 @@ class OptimizerError(MisuseError, TypeError):
 
 class NonFiniteError(MisuseError, ArithmeticError):
     """A loss, a gradient or an output that is infinite or not a number."""
+
+
+class ResumeError(MisuseError, AssertionError):
+    """A run that does not go on from a checkpoint as if nothing had happened."""
 
 
 class StateError(MisuseError, ValueError):

@@ -10,16 +10,19 @@ import pickle
 import signal
 import tempfile
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.callbacks.checkpointing import FakeTrainer, JsonFormat, Kill, Killed, contents, fit, names
-from typedloops import ModelCheckpoint
+from tests.modules import Classifier, batches
+from typedloops import ModelCheckpoint, Trainer
 from typedloops.callbacks.saving import schedule as schedule_module
 from typedloops.errors import ConfigurationError, StateError
 
@@ -167,6 +170,25 @@ def test_what_is_due_by_steps_waits_for_the_validation_that_ranks_it(tmp_path: P
     trainer.validate(val_loss=0.4)
     trainer.end_epoch()
     assert len(trainer.asked) == 4  # nothing was due
+
+
+def test_what_is_due_by_steps_waits_for_a_metric_that_is_known_at_the_end_of_epochs(tmp_path: Path) -> None:
+    trainer = begun(ModelCheckpoint(tmp_path, "{step}", monitor="loss", every_n_train_steps=2, save_top_k=-1))
+    for loss in (0.5, 0.4):
+        for _ in range(3):
+            trainer.step()  # in the second epoch the metric is there, and as it was in the first
+        trainer.end_epoch(loss=loss)
+    assert trainer.asked == ["step=3", "step=6"]
+
+
+def test_what_is_due_by_steps_is_saved_at_once_by_a_metric_that_is_logged_in_steps(tmp_path: Path) -> None:
+    trainer = begun(ModelCheckpoint(tmp_path, "{step}", monitor="loss", every_n_train_steps=2, save_top_k=-1))
+    for step in range(6):
+        trainer.metrics["loss"] = -float(step)
+        trainer.step()
+        if step % 3 == 2:
+            trainer.end_epoch()
+    assert trainer.asked == ["step=2", "step=4", "step=6"]
 
 
 def test_an_epoch_without_a_validation_waits_for_the_next_one(tmp_path: Path) -> None:
@@ -499,67 +521,83 @@ def without_a_last_in_doubt(found: dict[str, object]) -> dict[str, object]:
     return {name: "any" if name == "last" and isinstance(step, int) else step for name, step in found.items()}
 
 
-@settings(deadline=None, max_examples=300)
-@given(
-    data=st.data(),
-    scores=st.lists(st.sampled_from([0.0, 1.0, 2.0, math.nan]), min_size=1, max_size=6),
-    k=st.sampled_from([-1, 1, 2]),
-    save_last=st.sampled_from([False, True, "link"]),
-    asynchronous=st.booleans(),
-    every_n_train_steps=st.sampled_from([None, 1, 3]),
-)
-def test_after_a_kill_anywhere_any_saved_state_leads_to_the_same_files(
-    data: st.DataObject,
-    scores: list[float],
-    k: int,
-    save_last: Any,
-    asynchronous: bool,
-    every_n_train_steps: int | None,
-) -> None:
-    writes = data.draw(st.lists(st.integers(0, 3), max_size=24))
-    template = data.draw(st.sampled_from(["{step}", "{epoch}"]))
+Make: TypeAlias = Callable[[Path], list[ModelCheckpoint]]
 
-    def savers(folder: Path) -> list[ModelCheckpoint]:
-        ranked = ModelCheckpoint(
-            folder,
-            "{step}",
-            monitor="val_loss",
-            save_top_k=k,
-            save_last=save_last,
-            asynchronous=asynchronous,
-            every_n_train_steps=every_n_train_steps,
-        )
-        newest = ModelCheckpoint(folder, template, every_n_train_steps=2, save_top_k=2, asynchronous=asynchronous)
-        return [ranked, newest]
+
+def with_and_without_kills(data: st.DataObject, root: Path, make: Make, scores: list[float]) -> list[ModelCheckpoint]:
+    """A run in the folder `whole`, and one in `cut` that is killed, and at last goes on from any state that was saved.
+
+    Returns:
+        The callbacks at the end of the second.
+    """
+    writes = data.draw(st.lists(st.integers(0, 3), max_size=24))
 
     def run(trainer: FakeTrainer) -> None:
         fit(trainer, scores, writes_of=lambda cursor: writes[cursor] if cursor < len(writes) else None)
 
-    with tempfile.TemporaryDirectory() as root:
-        whole, cut = Path(root, "whole"), Path(root, "cut")
-        kill = Kill()
-        with kill.armed():
-            run(FakeTrainer(*savers(whole)))
-        format_ = JsonFormat()
-        for _ in range(data.draw(st.integers(1, 2))):
-            trainer = FakeTrainer(*savers(cut), format_=format_)
-            if format_.durable:
-                trainer.resume(data.draw(st.sampled_from(format_.durable)))
-            killed = Kill(data.draw(st.integers(0, kill.changes)))
-            try:
-                with killed.armed():
-                    run(trainer)
-            except Killed:
-                pass
-        trainer = FakeTrainer(*savers(cut), format_=format_)
+    def go_on(*, newest: bool) -> FakeTrainer:
+        trainer = FakeTrainer(*make(root / "cut"), format_=format_)
         if format_.durable:
-            trainer.resume(data.draw(st.sampled_from(format_.durable)))
-        run(trainer)
-        partial = {name for name in names(cut) if name.startswith(".")}  # those are for the format to remove
-        assert not any(name.endswith(".link") for name in partial)
-        for name in partial:
-            (cut / name).unlink()
-        assert without_a_last_in_doubt(contents(cut)) == without_a_last_in_doubt(contents(whole))
+            trainer.resume(format_.durable[-1] if newest else data.draw(st.sampled_from(format_.durable)))
+        return trainer
+
+    format_, kill = JsonFormat(), Kill()
+    with kill.armed():
+        run(FakeTrainer(*make(root / "whole")))
+    for _ in range(data.draw(st.integers(1, 3))):
+        trainer = go_on(newest=True)
+        with suppress(Killed), Kill(data.draw(st.integers(0, kill.changes))).armed():
+            run(trainer)
+    run(trainer := go_on(newest=False))
+    for path in (root / "cut").glob(".*.partial"):  # those are for the format to remove
+        path.unlink()
+    return [callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)]
+
+
+KILLED_SCORES = st.lists(st.sampled_from([0.0, 1.0, 2.0, math.nan]), min_size=1, max_size=6)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    data=st.data(),
+    scores=KILLED_SCORES,
+    monitor=st.sampled_from([None, "val_loss"]),
+    k=st.sampled_from([-1, 1, 2]),
+    save_last=st.sampled_from([False, True, "link"]),
+    asynchronous=st.booleans(),
+    every_n_train_steps=st.sampled_from([None, 1, 3]),
+    template=st.sampled_from(["{step}", "{epoch}", "best"]),
+)
+def test_after_a_kill_anywhere_any_saved_state_leads_to_the_same_files(
+    data: st.DataObject, scores: list[float], template: str, k: int, **settings: Any
+) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        with_and_without_kills(
+            data, Path(root), lambda folder: [ModelCheckpoint(folder, template, save_top_k=k, **settings)], scores
+        )
+        cut, whole = contents(Path(root, "cut")), contents(Path(root, "whole"))
+        assert without_a_last_in_doubt(cut) == without_a_last_in_doubt(whole)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    data=st.data(), scores=KILLED_SCORES, asynchronous=st.booleans(), save_last=st.sampled_from([False, True, "link"])
+)
+def test_of_two_in_one_folder_nothing_is_left_that_neither_keeps(
+    data: st.DataObject, scores: list[float], asynchronous: bool, save_last: Any
+) -> None:
+    """What one had asked for may not have been written when the process was killed, and what the other had was."""
+
+    def make(folder: Path) -> list[ModelCheckpoint]:
+        return [
+            ModelCheckpoint(folder, "{step}", monitor="val_loss", asynchronous=asynchronous, save_last=save_last),
+            ModelCheckpoint(folder, "{step}", every_n_train_steps=2, save_top_k=2, asynchronous=asynchronous),
+        ]
+
+    with tempfile.TemporaryDirectory() as root:
+        savers = with_and_without_kills(data, Path(root), make, scores)
+        kept = {path for saver in savers for path in (*saver.best_k_models, saver.last_model_path) if path is not None}
+        assert {path.name for path in kept} == set(names(Path(root, "cut")))
 
 
 # Its state
@@ -669,7 +707,14 @@ def test_two_that_are_the_same_are_refused(tmp_path: Path) -> None:
         ({"version": 2}, "the state has version 2, this release reads version 1. Load it with the release"),
         ({"keeper": 3}, "it is no state of it: 3 is no mapping. Load what `state_dict()` returned."),
         ({"monitor": {"validated": 1}}, "it is no state of it: 'from_validation'"),
-        ({"monitor": {"from_validation": 1, "validated": 1, "before": 0}}, "is nothing known of a metric"),
+        (
+            {"monitor": {"from_validation": 1, "validated": True, "before": 0, "at_epoch_end": 0}},
+            "is nothing known of a metric",
+        ),
+        (
+            {"monitor": {"from_validation": True, "validated": True, "before": "", "at_epoch_end": None}},
+            "is nothing known of a metric",
+        ),
         ({"schedule": {"steps_seen": None, "waited": 0}}, "is no place in a schedule"),
         ({"waits": "yes"}, "it is no state of it"),
         ({"keeper": {"foreign": 1, "last_name": None, "retention": {}}}, "is not what is kept"),
@@ -788,6 +833,60 @@ def test_where_there_is_nothing_nothing_is_found(tmp_path: Path) -> None:
     assert saver.find("best", JsonFormat()) is None
     with pytest.raises(ConfigurationError, match=r"there is no 'newest'\. Ask for 'last' or 'best'\."):
         saver.find(cast("Any", "newest"), JsonFormat())
+
+
+# In a fit
+
+
+class SavingTrainer(Trainer):
+    """Writes what is asked for as soon as it is asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.written: dict[str, dict[str, float]] = {}
+
+    def save_checkpoint(self, path: Any, *, when_written: Callable[[Path], object] | None = None, **how: Any) -> None:
+        self.written[path.name] = {"epoch": self.current_epoch, "step": self.global_step, **self.metrics}
+        path.write_text("")
+        if when_written is not None:
+            when_written(path)
+
+
+def test_a_fit_is_saved_when_the_metric_is_new(tmp_path: Path) -> None:
+    by_val = ModelCheckpoint(tmp_path, "val-{step}", monitor="val_loss", save_top_k=-1)
+    by_train = ModelCheckpoint(tmp_path, "train-{step}", monitor="train_loss", save_top_k=-1)
+    by_step = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=2, save_top_k=-1)
+    callbacks = [by_val, by_train, by_step]
+    trainer = SavingTrainer(max_epochs=2, val_check_interval=2, num_sanity_val_steps=1, callbacks=callbacks)
+    trainer.fit(Classifier(), batches(4), batches(2))
+    assert [name for name in trainer.written if name.startswith("val")] == [
+        "val-step=2",
+        "val-step=4",
+        "val-step=6",
+        "val-step=8",
+    ]
+    assert [name for name in trainer.written if name.startswith("train")] == ["train-step=4", "train-step=8"]
+    assert [name.partition("-")[0] for name in trainer.written if name.startswith("step")] == [
+        "step=2",
+        "step=4",
+        "step=6",
+        "step=8",
+    ]
+    scores = {path.name: score for path, score in (by_val.best_k_models | by_train.best_k_models).items()}
+    assert scores == {
+        name: written["val_loss" if name.startswith("val") else "train_loss"]
+        for name, written in trainer.written.items()
+        if name in scores
+    }
+    assert trainer.written["train-step=8"] == {**trainer.written["train-step=8"], "epoch": 1, "step": 8}
+
+
+def test_without_a_validation_in_each_epoch_it_is_saved_where_there_is_one(tmp_path: Path) -> None:
+    saver = ModelCheckpoint(tmp_path, "{epoch}", monitor="val_loss", save_top_k=-1)
+    trainer = SavingTrainer(max_epochs=4, check_val_every_n_epoch=2, callbacks=[saver])
+    trainer.fit(Classifier(), batches(2), batches(1))
+    trainer.validate(Classifier(), batches(1))
+    assert list(trainer.written) == ["epoch=1", "epoch=3"]
 
 
 # What goes wrong

@@ -250,7 +250,8 @@ class ModelCheckpoint(Callback[object]):
         self, trainer: TrainerView, module: object, outputs: object, batch: object, batch_idx: int
     ) -> None:
         if self._schedule.looks_at_batches and self._schedule.due_after_batch(trainer.global_step):
-            self._save_or_wait(trainer)
+            known = self._monitor is None or self._monitor.is_new(trainer.metrics)
+            self._save(trainer) if known else self._wait(trainer)
 
     def on_validation_start(self, trainer: TrainerView, module: object) -> None:
         if self._monitor is not None and self._counts(trainer):
@@ -270,12 +271,13 @@ class ModelCheckpoint(Callback[object]):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: TrainerView, module: object) -> None:
-        epoch = trainer.current_epoch
+        epoch, in_any_case = trainer.current_epoch, bool(self.save_on_train_epoch_end)
         due = self._schedule.due_in_epoch(epoch) and epoch != self._epoch_handled
-        if due and self.save_on_train_epoch_end:
+        due = due and self.save_on_train_epoch_end is not False
+        if (due and in_any_case) or ((due or self._waits) and self._has_score_of_epoch(trainer)):
             self._save(trainer)
-        elif (due and self.save_on_train_epoch_end is None) or (self._waits and self._has_new_score(trainer)):
-            self._save_or_wait(trainer)
+        elif due:
+            self._wait(trainer)
         self._check_monitor(trainer)
 
     def on_train_end(self, trainer: TrainerView, module: object) -> None:
@@ -353,15 +355,12 @@ class ModelCheckpoint(Callback[object]):
     def _has_score(self, trainer: TrainerView) -> bool:
         return self._monitor is None or self._monitor.name in trainer.metrics
 
-    def _has_new_score(self, trainer: TrainerView) -> bool:
-        """Whether the metric, outside a validation, tells of the module as it is now."""
+    def _has_score_of_epoch(self, trainer: TrainerView) -> bool:
+        """Whether the metric tells of the epoch that ends, and not of a validation in it or before."""
         return not self._from_validation and self._has_score(trainer)
 
-    def _save_or_wait(self, trainer: TrainerView) -> None:
-        """Save what is due; what is ranked by a metric that is not known yet waits for it."""
-        if self._has_new_score(trainer):
-            self._save(trainer)
-            return
+    def _wait(self, trainer: TrainerView) -> None:
+        """Let what is due wait until its metric is known; `last` need not wait."""
         self._waits = True
         if self.save_last is True:
             self._save_last(trainer)
@@ -401,7 +400,10 @@ class ModelCheckpoint(Callback[object]):
     def _check_monitor(self, trainer: TrainerView) -> None:
         """Raise if the metric is not there after a validation; tell of it if there was none yet."""
         monitor = self._monitor
-        if monitor is None or monitor.name in trainer.metrics:
+        if monitor is None:
+            return
+        monitor.epoch_ended(trainer.metrics)
+        if monitor.name in trainer.metrics:
             return
         if monitor.validated:
             raise monitor.missing(trainer.metrics)

@@ -96,7 +96,7 @@ class SealedFolder(ABC):
     def holds(self, path: Path) -> bool:
         """Whether a checkpoint of this format is at `path`, be it damaged."""
         try:
-            return calls_itself(settled(path)) == self.format
+            return calls_itself(settled(Path(path))) == self.format
         except OSError:
             return False
 
@@ -212,10 +212,13 @@ def _state(path: Path) -> State:
     return folder, None if found is None else (found.st_dev, found.st_ino, found.st_mtime_ns)
 
 
-def describe(path: Path) -> Manifest:
+def describe(path: str | os.PathLike[str]) -> Manifest:
     """What a checkpoint of any format says of itself, without reading its tensors.
+
+    Args:
+        path: The folder of the checkpoint.
 
     Raises:
         CheckpointError: There is none, or its manifest is damaged.
     """
-    return Manifest.read(settled(path))
+    return Manifest.read(settled(Path(path)))

@@ -49,7 +49,7 @@ trainer.predict(model, numbers)  # type: ignore[arg-type]  # pyright: ignore[rep
 trainer.fit(model, data, resume="yes")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 trainer.fit(model, data, None, True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 trainer.validate(model)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-trainer.test(model, data, data)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+trainer.test(model, data, data)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
 trainer.predict(model, data, return_predictions=True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 
 # Arguments of the trainer.

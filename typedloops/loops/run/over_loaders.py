@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import ClassVar, Generic
 
 from typing_extensions import TypeVar
 
 from typedloops._core import DataLoaderProgress
+from typedloops._core.shapes import is_list_or_tuple
 from typedloops.loops.run.computing.modes import evaluating
 from typedloops.loops.run.context import InRun
 from typedloops.loops.run.epochs import tell_epoch
@@ -17,10 +19,12 @@ from typedloops.loops.run.loaders import as_loaders, length_of, resolve_limit
 from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.position import LoaderPosition
+from typedloops.loops.run.saving.module_state import eval_parts_of, load_eval_parts_into
 from typedloops.loops.run.saving.sources import CheckpointPath, resumed_from
 from typedloops.loops.run.settings.config import BatchCounts, BatchLimits
 from typedloops.loops.run.settings.limits import counted_limits, each_limit, leaves_nothing
 from typedloops.loops.run.sources import is_factory, made_several
+from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.data import Loaders, LoadersSource
 from typedloops.protocols.trainer import Stage
 
@@ -40,7 +44,7 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
 
     opens_run: ClassVar[bool] = True
     state_fields: ClassVar[tuple[str, ...]] = ("dataloader_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_positions", "_results", "_logged", "_in_eval")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_loaders", "_positions", "_results", "_logged", "_eval_before")
     points: ClassVar[tuple[str, ...]] = (
         "begun",
         "start",
@@ -58,9 +62,9 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
 
     _loaders: Sequence[Iterable[B]] = ()
     _positions: Sequence[LoaderPosition] = ()
+    _eval_before: Sequence[str] = ()
     _results: list[T]
     _logged: MetricStore
-    _in_eval: Sequence[str] = ()
 
     def __init__(self, limit_batches: BatchCounts | None = None) -> None:
         where = f"{type(self).__name__}.limit_batches"
@@ -168,11 +172,11 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
     ) -> R:
         with (
             open_run(self, self.kind.stage, model, resume=resumed_from(ckpt_path)) as context,
-            evaluating(model, context.config.inference_mode, self.resumed_state.get("eval")) as in_eval,
+            self._modes_kept(unwrapped(model)),
+            evaluating(model, context.config.inference_mode),
             context.log_to(MetricStore(default="mean")),
         ):
             before = context.num_batches, context.batch_progress
-            self._in_eval = in_eval
             self._logged = context.logging_to
             self._logged.load_state_of(self.resumed_state.get("logged"))
             if self.place.resumed is None:
@@ -185,7 +189,19 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
             return result
 
     def run_state(self) -> dict[str, object]:
-        return {"logged": self._logged.state_dict(), "eval": list(self._in_eval)}
+        return {"logged": self._logged.state_dict(), "eval_before": list(self._eval_before)}
+
+    @contextmanager
+    def _modes_kept(self, module: object) -> Generator[None]:
+        """Know the modes before this evaluation, which it ends with, also when it was resumed in its middle."""
+        before = self.resumed_state.get("eval_before")
+        if is_list_or_tuple(before):
+            load_eval_parts_into(module, before)
+        self._eval_before = eval_parts_of(module)
+        try:
+            yield
+        finally:
+            self._eval_before = ()
 
     def teardown(self) -> None:
         self._loaders = ()

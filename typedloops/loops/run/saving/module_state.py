@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeGuard, cast
 
 import torch
@@ -81,7 +81,7 @@ def rest_of(module: object) -> dict[str, object]:
     return {
         "buffers": dict(_passing_buffers(module)),
         "metrics": {name: _state_of(metric) for name, metric in _metrics(module)},
-        "eval": [name for name, part in _parts(module) if not part.training],
+        "eval": eval_parts_of(module),
         "frozen": [name for name, parameter in module.named_parameters() if not parameter.requires_grad],
     }
 
@@ -102,12 +102,27 @@ def load_rest_into(module: object, rest: Mapping[str, object]) -> None:
             _load_metric(metric, saved)
 
 
+def eval_parts_of(module: object) -> list[str]:
+    """The names of submodules that are in eval mode, the module itself among them."""
+    return [name for name, part in _submodules(module) if not part.training]
+
+
+def load_eval_parts_into(module: object, names: Collection[object]) -> None:
+    """Put those into eval mode that `eval_parts_of` gave, and all others into train mode."""
+    for name, part in _submodules(module):
+        part.training = name not in names
+
+
+def _submodules(module: object) -> Iterator[tuple[str, nn.Module]]:
+    if isinstance(module, nn.Module):
+        yield from cast("Iterator[tuple[str, nn.Module]]", module.named_modules())
+
+
 def load_modes_into(module: nn.Module, rest: Mapping[str, object]) -> None:
     """Load the modes of all parts and what is frozen."""
     in_eval, frozen = rest.get("eval"), rest.get("frozen")
     if is_list_or_tuple(in_eval) and is_list_or_tuple(frozen):
-        for name, part in _parts(module):
-            part.training = name not in in_eval
+        load_eval_parts_into(module, in_eval)
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name not in frozen)
 
