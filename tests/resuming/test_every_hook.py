@@ -145,3 +145,54 @@ def test_an_exception_at_any_hook(name: str, tmp_path: Path) -> None:
         found = changes(whole, [resumed], process.journal.lines[: saved[-1]])
         wrong += [f"exception at call {number}: {line}" for line in found[:4]]
     assert wrong == []
+
+
+@pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_train_start"])
+@pytest.mark.parametrize("name", ["windows", "text in pieces"])
+def test_saved_before_it_is_where_it_goes_on(name: str, hook: str, tmp_path: Path) -> None:
+    """What is asked for then waits until the run is there."""
+    whole, hooks = whole_fit(name)
+    first = Saving(tmp_path / "first", [hooks[len(hooks) // 2]], leaves=True)
+    left = run(name, act=first)
+    (place,) = first.lines
+
+    def act(trainer: Any, journal: Journal, event: str) -> None:
+        if event == hook:
+            trainer.save_checkpoint(tmp_path / "second", when_written=leave)
+
+    def leave(path: Path) -> None:
+        raise Left
+
+    second = run(name, seed=2, resume=first.path(place), act=act)
+    last = run(name, seed=3, resume=tmp_path / "second")
+    assert changes(whole, [left, second, last]) == []
+
+
+@pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_train_start"])
+def test_an_exception_before_it_is_where_it_goes_on(hook: str, tmp_path: Path) -> None:
+    """The checkpoint that it goes on from stays the last one."""
+    whole, hooks = whole_fit("plain")
+    saving = Saving(tmp_path, [hooks[len(hooks) // 2]], leaves=True)
+    left = run("plain", act=saving)
+    (place,) = saving.lines
+    path = saving.path(place)
+
+    def act(trainer: Any, journal: Journal, event: str) -> None:
+        if event == hook:
+            trainer.save_checkpoint(path)
+            raise Left
+
+    failed = run("plain", seed=2, resume=path, act=act)
+    assert failed.journal.lines == []
+    assert changes(whole, [left, run("plain", seed=3, resume=path)]) == []
+
+
+def test_checkpoints_are_numbered_on(tmp_path: Path) -> None:
+    _, hooks = whole_fit("plain")
+    within = [place for place in spread(hooks, 9) if place[1] not in OF_RUNS]
+    saving = Saving(tmp_path / "first", within)
+    run("plain", act=saving)
+    again = Saving(tmp_path / "again", within[3:])
+    run("plain", seed=2, resume=saving.path(within[2]), act=again)
+    orders = [FolderFormat().load(again.path(place))["about"]["order"] for place in within[3:]]  # type: ignore[index]
+    assert orders == list(range(4, len(within) + 1))
