@@ -16,7 +16,6 @@ from torch import Tensor
 
 import typedloops
 from typedloops import Callback
-from typedloops.checkpoint import FolderFormat
 from typedloops.loops.run.computing.rng import RngStates
 
 # Settings are taken from tables here.

@@ -88,8 +88,8 @@ def test_it_goes_on_from_any_hook(name: str, tmp_path: Path) -> None:
         resumed = run(name, seed=2, resume=saving.path(place), act=again)
         found = changes(whole, [resumed], whole.journal.lines[:done])
         for other in later:
-            contents = (FolderFormat().load(each.path(other)) for each in (saving, again))
-            found += differences(*contents, f"checkpoint at {other}")
+            before, after = (FolderFormat().load(each.path(other)) for each in (saving, again))
+            found += differences(before, after, f"checkpoint at {other}")
         wrong += [f"from {place}: {line}" for line in found[:4]]
     assert wrong == []
 
@@ -124,7 +124,14 @@ def failing_at(number: int, path: Path, saved: list[int]) -> Act:
     return act
 
 
-FAILING = ("plain", "two optimizers", "windows from an epoch on", "several validation loaders", "text in pieces", "unfused")
+FAILING = (
+    "plain",
+    "two optimizers",
+    "windows from an epoch on",
+    "several validation loaders",
+    "text in pieces",
+    "unfused",
+)
 
 
 def numbers(whole: Process) -> Iterator[int]:
