@@ -105,7 +105,7 @@ def two(module: Digits, *frequencies: int) -> Any:
 
 
 class ByHand(Digits, ManualModule):
-    """Adds up the gradients of two batches, and clips them; every third batch steps twice."""
+    """Adds up the gradients of two batches, and clips them."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Any:
         loss = self.loss(batch)
@@ -114,7 +114,8 @@ class ByHand(Digits, ManualModule):
             self.clip_gradients(self.optimizer(), 1.0)
             self.optimizer().step()
             self.optimizer().zero_grad()
-            self.lr_schedulers()[0].step()
+            rate: Any = self.lr_schedulers()[0]
+            rate.step()
         return {"loss": loss.detach(), "noise": torch.rand(())}
 
 

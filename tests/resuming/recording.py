@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +256,23 @@ def differences(one: object, other: object, where: str = "") -> list[str]:
     if {one, other} == {"begun", "batch"}:
         return []  # between two batches either way, whether or not it was saved there before
     return [] if repr(one) == repr(other) else [f"{where}: {one!r:.80} and {other!r:.80}"]
+
+
+def changes(whole: Process, processes: Sequence[Process], before: Sequence[str] = ()) -> list[str]:
+    """What is not as in an uninterrupted fit: the hooks, the logged values, the end.
+
+    Args:
+        whole: The uninterrupted fit.
+        processes: Those that did the same together; of all but the last all hooks count, for they were left when
+            their checkpoint was on the disk.
+        before: Hooks that count before those.
+    """
+    lines = [*before, *(line for process in processes for line in process.journal.lines)]
+    pairs = enumerate(zip_longest(whole.journal.lines, lines))
+    first = next((f"hook {number}: {one} and {other}" for number, (one, other) in pairs if one != other), None)
+    logged, last = whole.log.values, processes[-1].log.values
+    return [
+        *([] if first is None else [first]),
+        *differences(logged[len(logged) - len(last) :], last, "log"),
+        *differences(whole.end, processes[-1].end, "end"),
+    ]

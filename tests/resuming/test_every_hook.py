@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.resuming.configurations import CONFIGURATIONS, WITH_OUTPUTS
-from tests.resuming.recording import OF_RUNS, Act, Journal, Left, Process, differences, quiet
+from tests.resuming.recording import OF_RUNS, Act, Journal, Left, Process, changes, differences, quiet
 from typedloops.checkpoint import FolderFormat
 
-FORMAT = FolderFormat()
 PLACES = 12
 """At how many hooks of each fit it is saved; they are spread over it."""
 
 Place = tuple[int, str]
-"""How many hooks there were before, those of earlier processes included, and which one it is."""
+"""How many hooks there were, those of earlier processes included, and the last of them."""
+
+
+def run(name: str, **arguments: Any) -> Process:
+    return quiet(CONFIGURATIONS[name], outputs=name in WITH_OUTPUTS, **arguments)
+
+
+def whole_fit(name: str) -> tuple[Process, list[Place]]:
+    """An uninterrupted fit, and where it can be saved and gone on with."""
+    places: list[Place] = []
+    act: Act = lambda trainer, journal, hook: places.append((journal.seen, hook))  # noqa: E731
+    whole = run(name, act=act)
+    result: Any = whole.end["result"]
+    if result["stop_reason"] == "requested":
+        # From such an end a fit goes on.
+        places = [place for place in places if place[1] not in ("on_train_end", "on_fit_end")]
+    return whole, places
 
 
 def spread(places: Sequence[Place], count: int) -> list[Place]:
@@ -27,79 +42,164 @@ def spread(places: Sequence[Place], count: int) -> list[Place]:
     return [places[round(index * last / (count - 1))] for index in range(count)]
 
 
-class Saved:
-    """A fit that goes on from one checkpoint or from the beginning, and saves some more.
+class Saving:
+    """Saves at certain hooks.
 
     Args:
-        name: Which fit.
-        folder: Where its checkpoints are.
-        places: Where to save.
-        leaves: Whether it is left at the first of them.
-        arguments: Those of `run`.
+        folder: Where the checkpoints go.
+        places: The hooks.
+        leaves: Whether the process is gone once the first of them is on the disk.
     """
 
-    def __init__(
-        self, name: str, folder: Path, places: Sequence[Place], *, leaves: bool = False, **arguments: Any
-    ) -> None:
+    def __init__(self, folder: Path, places: Sequence[Place], *, leaves: bool = False) -> None:
         self._folder, self._places, self._leaves = folder, set(places), leaves
-        self.noted: dict[Place, int] = {}
-        self.process = quiet(CONFIGURATIONS[name], act=self._act, outputs=name in WITH_OUTPUTS, **arguments)
+        self.lines: dict[Place, int] = {}
+        """How many lines the journal had when each checkpoint was on the disk."""
 
-    def _act(self, trainer: Any, journal: Journal, hook: str) -> None:
+    def __call__(self, trainer: Any, journal: Journal, hook: str) -> None:
         place = journal.seen, hook
         if place not in self._places:
             return
 
         def written(path: Path) -> None:
-            self.noted[place] = len(journal.lines)
+            self.lines[place] = len(journal.lines)
             if self._leaves:
                 raise Left
 
-        trainer.save_checkpoint(at(self._folder, place), when_written=written)
+        trainer.save_checkpoint(self.path(place), when_written=written)
 
-
-def at(folder: Path, place: Place) -> Path:
-    return folder / f"{place[0]}-{place[1]}"
-
-
-def places_of(name: str) -> tuple[Process, list[Place]]:
-    """An uninterrupted fit, and its hooks."""
-    places: list[Place] = []
-    act: Act = lambda trainer, journal, hook: places.append((journal.seen, hook))  # noqa: E731
-    whole = quiet(CONFIGURATIONS[name], act=act, outputs=name in WITH_OUTPUTS)
-    # A fit that was asked to stop goes on from its end.
-    stays = [place for place in places if place[1] not in ("on_train_end", "on_fit_end")]
-    return whole, places if whole.end["result"]["stop_reason"] != "requested" else stays
-
-
-def check_end(whole: Process, last: Process, before: Sequence[str], logged: int) -> list[str]:
-    """What is not as in the whole fit: the hooks, what was logged, the end."""
-    lines = [*before, *last.journal.lines]
-    pairs = itertools.zip_longest(whole.journal.lines, lines)
-    first = next((f"hook {number}: {one} and {other}" for number, (one, other) in enumerate(pairs) if one != other), "")
-    return [
-        *([first] if first else []),
-        *differences(whole.log.values[len(whole.log.values) - len(last.log.values) :], last.log.values, "log"),
-        *differences(whole.end, last.end),
-    ]
+    def path(self, place: Place) -> Path:
+        return self._folder / f"{place[0]} {place[1]}"
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_it_goes_on_from_any_hook(name: str, tmp_path: Path) -> None:
-    whole, hooks = places_of(name)
+    """With the same hooks, batches, metrics and random numbers, to the same end, by the same later checkpoints."""
+    whole, hooks = whole_fit(name)
     places = spread(hooks, PLACES)
-    saved = Saved(name, tmp_path, places)
-    assert check_end(whole, saved.process, [], 0) == []  # saving changes nothing
-    assert set(saved.noted) == set(places)
+    saving = Saving(tmp_path / "first", places)
+    assert changes(whole, [run(name, act=saving)]) == []  # saving changes nothing
+    assert set(saving.lines) == set(places)
     wrong: list[str] = []
     for number, place in enumerate(places):
-        later = [place for place in places[number + 1 :: 3] if place[1] not in OF_RUNS]
-        folder = tmp_path / f"from {place[0]} {place[1]}"
-        resumed = Saved(name, folder, later, seed=2, resume=at(tmp_path, place))
-        found = check_end(whole, resumed.process, whole.journal.lines[: saved.noted[place]], 0)
+        done = saving.lines[place]
+        later = [other for other in places[number + 1 :: 3] if other[1] not in OF_RUNS and other[0] > done]
+        again = Saving(tmp_path / f"from {number}", later)
+        resumed = run(name, seed=2, resume=saving.path(place), act=again)
+        found = changes(whole, [resumed], whole.journal.lines[:done])
         for other in later:
-            found += differences(
-                FORMAT.load(at(tmp_path, other)), FORMAT.load(at(folder, other)), f"checkpoint at {other}"
-            )
+            before, after = (FolderFormat().load(each.path(other)) for each in (saving, again))
+            found += differences(before, after, f"checkpoint at {other}")
         wrong += [f"from {place}: {line}" for line in found[:4]]
     assert wrong == []
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_interrupted_twice(name: str, tmp_path: Path) -> None:
+    whole, hooks = whole_fit(name)
+    chosen = random.Random(name)
+    for attempt in range(2):
+        stops = sorted(chosen.sample([place for place in hooks if place[1] not in OF_RUNS], 2))
+        processes: list[Process] = []
+        path = None
+        while not processes or not processes[-1].end:
+            # The batch at whose end a process is left may have gone by the next place.
+            stop = stops[len(processes) : len(processes) + 1]
+            saving = Saving(tmp_path / str(attempt), stop, leaves=True)
+            processes.append(run(name, seed=len(processes) + 1, resume=path, act=saving))
+            path = saving.path(stop[0]) if stop else path
+        assert len(processes) > 1
+        assert changes(whole, processes) == [], stops
+
+
+def failing_at(number: int, path: Path, saved: list[int]) -> Act:
+    """Save after every batch, in one place, and raise at a hook."""
+
+    def act(trainer: Any, journal: Journal, hook: str) -> None:
+        if journal.calls == number:
+            raise Left
+        if hook in ("on_train_batch_end", "on_validation_batch_end") and not trainer.sanity_checking:
+            trainer.save_checkpoint(path, when_written=lambda _: saved.append(len(journal.lines)))
+
+    return act
+
+
+FAILING = (
+    "plain",
+    "two optimizers",
+    "windows from an epoch on",
+    "several validation loaders",
+    "text in pieces",
+    "unfused",
+)
+
+
+def numbers(whole: Process) -> Iterator[int]:
+    yield from range(1, whole.journal.calls + 1, 7)
+    yield whole.journal.calls
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_an_exception_at_any_hook(name: str, tmp_path: Path) -> None:
+    """What was done since the last checkpoint is done anew."""
+    whole, _ = whole_fit(name)
+    wrong: list[str] = []
+    for number in numbers(whole):
+        path, saved = tmp_path / str(number), [0]
+        process = run(name, act=failing_at(number, path, saved))
+        assert process.end == {}
+        resumed = run(name, seed=2 if path.exists() else 1, resume=path if path.exists() else None)
+        found = changes(whole, [resumed], process.journal.lines[: saved[-1]])
+        wrong += [f"exception at call {number}: {line}" for line in found[:4]]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_train_start"])
+@pytest.mark.parametrize("name", ["windows", "text in pieces"])
+def test_saved_before_it_is_where_it_goes_on(name: str, hook: str, tmp_path: Path) -> None:
+    """What is asked for then waits until the run is there."""
+    whole, hooks = whole_fit(name)
+    first = Saving(tmp_path / "first", [hooks[len(hooks) // 2]], leaves=True)
+    left = run(name, act=first)
+    (place,) = first.lines
+
+    def act(trainer: Any, journal: Journal, event: str) -> None:
+        if event == hook:
+            trainer.save_checkpoint(tmp_path / "second", when_written=leave)
+
+    def leave(path: Path) -> None:
+        raise Left
+
+    second = run(name, seed=2, resume=first.path(place), act=act)
+    last = run(name, seed=3, resume=tmp_path / "second")
+    assert changes(whole, [left, second, last]) == []
+
+
+@pytest.mark.parametrize("hook", ["setup", "on_fit_start", "on_train_start"])
+def test_an_exception_before_it_is_where_it_goes_on(hook: str, tmp_path: Path) -> None:
+    """The checkpoint that it goes on from stays the last one."""
+    whole, hooks = whole_fit("plain")
+    saving = Saving(tmp_path, [hooks[len(hooks) // 2]], leaves=True)
+    left = run("plain", act=saving)
+    (place,) = saving.lines
+    path = saving.path(place)
+
+    def act(trainer: Any, journal: Journal, event: str) -> None:
+        if event == hook:
+            trainer.save_checkpoint(path)
+            raise Left
+
+    failed = run("plain", seed=2, resume=path, act=act)
+    assert failed.journal.lines == []
+    assert changes(whole, [left, run("plain", seed=3, resume=path)]) == []
+
+
+def test_checkpoints_are_numbered_on(tmp_path: Path) -> None:
+    _, hooks = whole_fit("plain")
+    within = [place for place in spread(hooks, 9) if place[1] not in OF_RUNS]
+    saving = Saving(tmp_path / "first", within)
+    run("plain", act=saving)
+    again = Saving(tmp_path / "again", within[3:])
+    run("plain", seed=2, resume=saving.path(within[2]), act=again)
+    orders = [FolderFormat().load(again.path(place))["about"]["order"] for place in within[3:]]  # type: ignore[index]
+    assert orders == list(range(4, len(within) + 1))

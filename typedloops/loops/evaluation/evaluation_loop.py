@@ -70,9 +70,9 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
         """Put loops into the slots; None leaves a slot as it is."""
 
     def on_run_start(self, model: M, dataloaders: LoadersSource[B]) -> None:
-        self._outputs = (
-            cast("list[list[object]]", self.resumed_state.get("outputs", [])) if len(self._epoch_end) else None
-        )
+        # Where it goes on after the hook was called, there are none any more.
+        outputs: object = [] if self.place.resumed is None else self.resumed_state.get("outputs")
+        self._outputs = cast("list[list[object]] | None", outputs) if len(self._epoch_end) else None
         super().on_run_start(model, dataloaders)
 
     def run_state(self) -> dict[str, object]:

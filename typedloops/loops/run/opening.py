@@ -73,8 +73,10 @@ def _new_run(loop: LoopNode, stage: Stage, module: object, resume: ResumeFrom | 
     context = RunContext(stage, module, trainer if isinstance(trainer, Host) else None, loop)
     vars(loop)["_context"] = context
     at_start = _below(loop)
+    if resume is None and around is None and context.host is not None:
+        resume = context.host.take_resumption()
     try:
-        with _settings_of(context.config), _hosted(context), _saved(context, around):
+        with _settings_of(context.config), _hosted(context), _saved(context, around, loads=resume is not None):
             _set_up(context)
             _resume(context, around, resume)
             yield context
@@ -172,7 +174,7 @@ def _several(callbacks: object) -> Iterable[object]:
 
 
 @contextmanager
-def _saved(context: RunContext, around: RunContext | None) -> Generator[None]:
+def _saved(context: RunContext, around: RunContext | None, *, loads: bool) -> Generator[None]:
     """Let a run be saved: by itself, or with the run around it."""
     if around is not None:
         context.requests, context.saver, context.resuming = around.requests, around.saver, around.resuming
@@ -181,7 +183,7 @@ def _saved(context: RunContext, around: RunContext | None) -> Generator[None]:
     for node in _below(context.opened_by):
         if isinstance(node, InRun):
             node.place.leave()
-    saver = Saver(context.opened_by, context.requests, _format_of(context))
+    saver = Saver(context.opened_by, context.requests, _format_of(context), loads=loads)
     context.saver = saver
     yield
     saver.finish()  # after an exception, when it has been told
@@ -201,10 +203,14 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
         if isinstance(context.resuming, Resumption) and isinstance(loop, InRun) and loop.place.resumed is not None:
             context.resuming.load_module(context)
         return
-    if resume is None and context.host is not None:
-        resume = context.host.take_resumption()
     if resume is None:
         return
+    _load(context, resume)
+    if isinstance(context.saver, Saver):
+        context.saver.loads = False
+
+
+def _load(context: RunContext, resume: ResumeFrom) -> None:
     format_ = _format_of(context)
     path = found(resume.path, context.listeners.callbacks, format_)
     if context.stage is not Stage.FIT and not format_.holds(path):

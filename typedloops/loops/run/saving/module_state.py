@@ -172,7 +172,7 @@ def _on(device: object, value: object) -> object:
     return [_on(device, item) for item in value] if is_list_or_tuple(value) else value
 
 
-def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bool) -> dict[str, Tensor]:
+def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bool = True) -> dict[str, Tensor]:
     """The gradients that are not put away before the next ones, by the name of their parameter.
 
     Args:

@@ -22,14 +22,17 @@ class Saver:
         root: The loop at the top of the run.
         requests: What is to be saved.
         format_: How it is written.
+        loads: Whether there is a checkpoint to be loaded first.
     """
 
-    def __init__(self, root: LoopNode, requests: SaveRequests, format_: CheckpointFormat) -> None:
+    def __init__(self, root: LoopNode, requests: SaveRequests, format_: CheckpointFormat, *, loads: bool) -> None:
         self.root = root
         self._requests = requests
         self._format = format_
         self._writer = Writer(requests.wake)
         self._failure: BaseException | None = None
+        self.loads: bool = loads
+        """Whether there is a checkpoint that is not loaded yet."""
         self.order: int = 0
         """How many checkpoints the run has had, those of earlier processes included."""
 
@@ -38,9 +41,16 @@ class Saver:
         """Whether a loop is in the middle of its work, so that a save has to wait until it is at a point."""
         return any(isinstance(loop, InRun) and loop.place.point for _, loop in self.root.walk())
 
+    @property
+    def arrives(self) -> bool:
+        """Whether the run is still on its way to where it goes on, so that what would be saved is not what it is."""
+        return self.loads or any(
+            isinstance(loop, InRun) and loop.place.resumed is not None for _, loop in self.root.walk()
+        )
+
     def ask(self, request: SaveRequest) -> None:
         """Save at the next boundary: now, if no loop that could be resumed is under way."""
-        if self.under_way:
+        if self.under_way or self.arrives:
             self._requests.add(request)
         else:
             self.save(request, None)
@@ -81,6 +91,8 @@ class Saver:
             return
         self._failure = error
         waiting, _ = self._requests.take()
+        if self.arrives:  # the checkpoint that it goes on from has come further
+            return
         requests = [*waiting, *map(SaveRequest, paths)]
         if requests:
             at = innermost(self.root)
