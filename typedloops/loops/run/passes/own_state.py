@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, TypeGuard
 
+from torch.utils.data import DataLoader
 from typing_extensions import Protocol
 
 from typedloops.loops.run.passes.generators import own, packed, restore, states_of, unpacked
@@ -56,6 +57,9 @@ class ByItself(Way):
 
     def conclude(self, saved: Saved) -> None:
         self._load(saved)
+        if isinstance(self._loader, DataLoader):
+            # torchdata's takes its state when it is iterated, draws for that, and then begins the next pass.
+            iter(self._loader)
         restore(self.where, own(self._loader), unpacked(saved.mapping("now")))
 
     def _load(self, saved: Saved) -> None:
