@@ -8,7 +8,8 @@ from typing import Generic, Literal, TypeAlias, cast, get_args, overload
 from typing_extensions import TypeVar
 
 from typedloops._core.shapes import is_mapping
-from typedloops.data.children import ROUNDS, children_of, one_after_another
+from typedloops.data.children import ROUNDS, Child, children_of, one_after_another
+from typedloops.data.combined_pass import CombinedPass
 from typedloops.errors import ConfigurationError, LoaderError
 from typedloops.loops.run.loaders import check_loader, length_of
 
@@ -152,10 +153,27 @@ class CombinedLoader(Generic[B_co]):
         return tuple(self.named_loaders.values())
 
     def __iter__(self) -> Iterator[B_co]:
+        return iter(self.begin_pass(None))
+
+    def begin_pass(self, resumed: Mapping[str, object] | None, *, exact: bool = False) -> CombinedPass[B_co]:
+        """A pass, from the beginning or from the middle, where each of the loaders is where it was.
+
+        Args:
+            resumed: The `state_dict` of such a pass, or None.
+            exact: Whether to refuse what may not give the batches that the pass would have given.
+        """
         # What comes of which mode and shape is said by the constructor's types.
+        return CombinedPass(
+            self.mode,
+            children_of(self.named_loaders, exact=exact),
+            cast("Callable[[Sequence[Child]], Iterator[B_co]]", self._rounds),
+            resumed,
+        )
+
+    def _rounds(self, children: Sequence[Child]) -> Iterator[object]:
         if self.mode == "sequential":
-            return cast("Iterator[B_co]", (batch for _, batch in one_after_another(children_of(self.named_loaders))))
-        return cast("Iterator[B_co]", map(self._pack, ROUNDS[self.mode](children_of(self.named_loaders))))
+            return (batch for _, batch in one_after_another(children))
+        return map(self._pack, ROUNDS[self.mode](children))
 
     def __len__(self) -> int:
         """How many batches it has.
@@ -201,7 +219,18 @@ class IndexedLoader(Generic[B_co]):
         return self._combined.child_loaders
 
     def __iter__(self) -> Iterator[tuple[int, B_co]]:
-        return cast("Iterator[tuple[int, B_co]]", one_after_another(children_of(self._combined.named_loaders)))
+        return iter(self.begin_pass(None))
+
+    def begin_pass(
+        self, resumed: Mapping[str, object] | None, *, exact: bool = False
+    ) -> CombinedPass[tuple[int, B_co]]:
+        """A pass; see `CombinedLoader.begin_pass`."""
+        return CombinedPass(
+            self._combined.mode,
+            children_of(self._combined.named_loaders, exact=exact),
+            cast("Callable[[Sequence[Child]], Iterator[tuple[int, B_co]]]", one_after_another),
+            resumed,
+        )
 
     def __len__(self) -> int:
         return len(self._combined)

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 from typing_extensions import TypeVar
 
 from typedloops._core.escape import escaped_from
+from typedloops._core.shapes import is_list_or_tuple
 from typedloops.errors import ConfigurationError, LoaderError
 from typedloops.loops.run.computing.seeding import seed_workers_of
 from typedloops.loops.run.settings.config import BatchLimit
@@ -61,16 +62,24 @@ def iterate(where: str, loader: Iterable[B]) -> Iterator[B]:
     Raises:
         LoaderError: It is not iterable.
     """
-    check_loader(where, loader)
-    kind = type(cast("object", loader)).__name__
-    if isinstance(loader, Mapping) or (isinstance(loader, (list, tuple)) and loader and _is_loader(loader[0])):
-        raise LoaderError(
-            where,
-            f"it is a {kind} of loaders, and one is taken",
-            "Give one loader: CombinedLoader makes one of several.",
-        )
+    check_source(where, loader)
     seed_workers_of(loader)
     return iter(loader)
+
+
+def check_source(where: str, loader: object) -> None:
+    """Raise unless `loader` is one that can be gone through.
+
+    Raises:
+        LoaderError: It is not iterable, gives samples, or is several loaders.
+    """
+    check_loader(where, loader)
+    if isinstance(loader, Mapping) or (is_list_or_tuple(loader) and loader and _is_loader(loader[0])):
+        raise LoaderError(
+            where,
+            f"it is a {type(cast('object', loader)).__name__} of loaders, and one is taken",
+            "Give one loader: CombinedLoader makes one of several.",
+        )
 
 
 def check_loader(where: str, loader: object) -> None:

@@ -49,6 +49,9 @@ class BatchSource(Generic[B_co]):
         return min((n for n in (self.length, self.limit) if n is not None), default=None)
 
 
+GOES_ON = (BatchStatus.RUNNING, BatchStatus.EXHAUSTED)
+"""Where a pass through a loader has a position: it was not left."""
+
 NO_SOURCE: BatchSource[object] = BatchSource("", ())
 
 
@@ -212,7 +215,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             after=events.after,
             steps=steps,
             max_steps=max_steps,
-            on_exhausted=check_end,
+            on_exhausted=self._exhausted,
             pause=self.context.requests.flag,
             begun=self.context.on_device(begun),
             upcoming=upcoming,
@@ -223,7 +226,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
 
     def _batches_of(self, source: BatchSource[B], status: BatchStatus, resumed: Mapping[str, object]) -> Iterable[B]:
         """What to drive: the batches of a pass, from where it was if the run goes on in its middle."""
-        if source.limit == 0 or status is not BatchStatus.RUNNING:
+        if source.limit == 0 or status not in GOES_ON:
             return ()
         resuming, position = self.context.resuming, resumed.get("loader")
         loader_pass = LoaderPass(
@@ -231,9 +234,15 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             source.loader,
             resumed=position if is_mapping(position) else None,
             exact=resuming is not None and resuming.exact,
+            tells_end=True,
         )
         self._pass = cast("LoaderPass[object]", loader_pass)
         return loader_pass
+
+    def _exhausted(self, stop: StopIteration) -> None:
+        check_end(stop)
+        if self._pass is not None:
+            self._pass.end()
 
     def run_state(self) -> dict[str, object]:
         """Where the driver and its loader are."""
@@ -243,7 +252,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             "status": int(driver.status),
             "fetched": (self.batch_at_hand if at_hand else None, driver.upcoming),
         }
-        if self._pass is not None and driver.status is BatchStatus.RUNNING:
+        if self._pass is not None and driver.status in GOES_ON:
             state["loader"] = self._pass.state_dict(counted.ready + (driver.upcoming is not None))
         return state
 
