@@ -30,7 +30,7 @@ class KillAt(Callback[DigitClassifier, Batch]):
     """Ends this very process before a batch, as a machine that fails would.
 
     Args:
-        batch: Which of all batches.
+        batch: Which of all batches, from 1; 0 is none.
     """
 
     def __init__(self, batch: int) -> None:
@@ -47,9 +47,8 @@ def train(folder: Path, kill_at: int, resume: bool) -> None:
     """Train for two epochs, and print a digest of the weights."""
     torch.manual_seed(2 if resume else 1)
     saves = ModelCheckpoint(folder, every_n_train_steps=5, save_last=True)
-    callbacks = [saves, KillAt(kill_at)] if kill_at else [saves]
     model, (train_loader, val_loader, _) = DigitClassifier(), loaders()
-    Trainer(max_epochs=2, accumulate_grad_batches=2, callbacks=callbacks).fit(
+    Trainer(max_epochs=2, accumulate_grad_batches=2, callbacks=[saves, KillAt(kill_at)]).fit(
         model, train_loader, val_loader, ckpt_path="last" if resume else None
     )
     print(digest(model.parameters()))

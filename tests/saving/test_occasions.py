@@ -255,7 +255,7 @@ def test_what_is_asked_for_when_the_exception_is_told(tmp_path: Path) -> None:
 
 
 def test_what_was_waiting_when_the_exception_came(tmp_path: Path) -> None:
-    class Asks(Callback[nn.Module]):
+    class Asks(Callback[nn.Module, Batch]):
         def on_train_batch_start(self, t: TrainerView, m: nn.Module, batch: Batch, batch_idx: int) -> None:
             if batch_idx == 1:
                 t.save_checkpoint(tmp_path / "waiting")

@@ -7,6 +7,7 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -138,7 +139,7 @@ def test_weights_alone_after_a_fit_and_within(tmp_path: Path) -> None:
         expected = Trainer().validate(module, batches()).metrics
         assert Trainer().validate(other, batches(), ckpt_path=tmp_path / name).metrics == expected
         assert same(module, other)
-        assert refused(lambda name=name: Trainer().fit(Classifier(), batches(), ckpt_path=tmp_path / name)) == (
+        assert refused(partial(Trainer().fit, Classifier(), batches(), ckpt_path=tmp_path / name)) == (
             f"{tmp_path / name}: it has the weights alone, which is nothing to go on from. Load them into the module, "
             "`load_weights(path)`, and begin a new fit."
         )
@@ -171,7 +172,9 @@ def test_a_validation_goes_on_in_its_middle(tmp_path: Path) -> None:
     seen: list[int] = []
 
     class Saves(Callback[nn.Module]):
-        def on_validation_batch_end(self, t: TrainerView, m: nn.Module, o: object, b: object, batch_idx: int) -> None:
+        def on_validation_batch_end(
+            self, t: TrainerView, m: nn.Module, o: object, b: object, batch_idx: int, dataloader_idx: int = 0
+        ) -> None:
             seen.append(batch_idx)
             if seen == [0, 1]:
                 t.save_checkpoint(tmp_path / "c", when_written=self.leave)
@@ -289,7 +292,7 @@ def test_a_module_without_a_state(tmp_path: Path) -> None:
 
 def test_a_word_needs_somebody_who_knows() -> None:
     for word in ("last", "best"):
-        assert refused(lambda word=word: Trainer().fit(Classifier(), batches(), ckpt_path=word)) == (
+        assert refused(partial(Trainer().fit, Classifier(), batches(), ckpt_path=word)) == (
             f"ckpt_path={word!r}: no callback of the trainer knows of checkpoints. Give it a ModelCheckpoint, or give "
             "a path."
         )
@@ -309,7 +312,7 @@ def test_a_path_within_another_loop(tmp_path: Path) -> None:
 
         def advance(self, module: nn.Module) -> None:
             self.ran = True
-            self.fit_loop.run(module, batches(), ckpt_path=tmp_path)  # type: ignore[arg-type]
+            self.fit_loop.run(module, batches(), ckpt_path=tmp_path)  # type: ignore[call-overload]
 
     with pytest.raises(MisuseError) as error:
         Trainer(fit_loop=Around()).fit(Classifier())
@@ -324,6 +327,8 @@ def test_a_path_within_another_loop(tmp_path: Path) -> None:
 
 class Rich(Classifier, ModuleHooks[Batch]):
     """Has whatever a module may have besides weights."""
+
+    passing: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -481,7 +486,7 @@ def test_metrics_go_on_where_they_were(tmp_path: Path) -> None:
             self, t: TrainerView, m: nn.Module, outputs: object, batch: object, batch_idx: int
         ) -> None:
             for reduce in ("mean", "sum", "min", "max", "last"):
-                t.log(reduce, float(batch_idx + 1), reduce=reduce, batch_size=batch_idx + 1)  # type: ignore[arg-type]
+                t.log(reduce, float(batch_idx + 1), reduce=reduce, batch_size=batch_idx + 1)
 
     class Logger:
         def __init__(self) -> None:
@@ -621,10 +626,9 @@ def test_a_loop_that_dies_on_item_5_goes_on_with_it() -> None:
     state = copy.deepcopy(first.state_dict())
     second = Counting()
     second.load_state_dict(state)
-    assert second.restarting
-    assert second.squares == [0, 1, 4, 9, 16]
+    assert [second.restarting, second.squares] == [True, [0, 1, 4, 9, 16]]
     assert second.run() == [*range(10)]
-    assert not second.restarting
+    assert second.restarting is False
     assert second.run() == [*range(10)]
 
 
