@@ -10,9 +10,9 @@ from typing_extensions import TypeVar
 from typedloops._core.shapes import is_mapping
 from typedloops.errors import ConfigurationError
 from typedloops.loops.fit.overfit import first_batches
-from typedloops.loops.run.computing.generators import generator_states, restore_generators
 from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.loaders import as_loaders
+from typedloops.loops.run.passes.generators import own, packed, restore, states_of, unpacked
 from typedloops.loops.run.settings.config import RunConfig
 from typedloops.loops.run.sources import is_factory, made_one, made_several
 from typedloops.protocols.data import Loaders, LoaderSource, LoadersSource
@@ -53,7 +53,7 @@ class FitData(Generic[B]):
         return {
             "loaded_at": self._loaded_at,
             "rng": None if self._drawn is None else self._drawn.state_dict(),
-            "generators": [generator_states(loader) for loader in self._loaders],
+            "generators": [packed(states_of(own(loader))) for loader in self._loaders],
         }
 
     def load_state_of(self, state: object) -> None:
@@ -77,7 +77,7 @@ class FitData(Generic[B]):
         # A pass that is under way begins again from states of its own.
         generators = cast("Sequence[Mapping[str, object]]", resumed.get("generators", ()))
         for loader, states in zip(self._loaders, generators, strict=False):
-            restore_generators(loader, states)
+            restore("a loader of the fit", own(loader), unpacked(states))
         return True
 
     def _load(self, epoch: int) -> None:
