@@ -161,5 +161,5 @@ ROUNDS: dict[str, Callable[[Sequence[Child]], Iterator[Round]]] = {
 def one_after_another(children: Sequence[Child]) -> Iterator[tuple[int, object]]:
     """Each batch with the index of its child."""
     for index, child in enumerate(children):
-        while (batch := child.take()) is not END:
+        while not child.finished and (batch := child.take()) is not END:
             yield index, batch

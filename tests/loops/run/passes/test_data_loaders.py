@@ -118,7 +118,7 @@ def maker(kind: str, size: int = 23, batch_size: int = 4, **options: Any) -> Cal
     place=st.floats(0, 1),
     again=st.floats(0, 1),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 def test_what_is_left_of_a_pass(kind: str, size: int, batch_size: int, place: float, again: float) -> None:
     make = maker(kind, size, batch_size)
     seeded(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -78,42 +78,42 @@ def own(loader: object) -> dict[str, Source]:
     """The generators that a loader and its parts have for themselves, by where they are."""
     found: dict[str, Source] = {}
     seen: set[int] = set()
+    kinds = _kinds()
     for path in PARTS:
         for name, value in _attributes(loader, path):
-            source = None if id(value) in seen else _source_of(value)
-            if source is not None:
+            if isinstance(value, kinds) and id(value) not in seen and not isinstance(value, random.SystemRandom):
                 seen.add(id(value))
-                found[f"{path}.{name}" if path else name] = source
+                found[f"{path}.{name}" if path else name] = _source_of(value)
     return found
 
 
-def _attributes(loader: object, path: str) -> Iterator[tuple[str, object]]:
+def _kinds() -> tuple[type[object], ...]:
+    if "numpy.random" not in sys.modules:
+        return (torch.Generator, random.Random)
+    from numpy import random as numpy_random
+
+    return (torch.Generator, random.Random, numpy_random.RandomState, numpy_random.Generator)
+
+
+def _attributes(loader: object, path: str) -> Iterable[tuple[str, object]]:
     part = loader
-    for name in filter(None, path.split(".")):
+    for name in path.split(".") if path else ():
         part = getattr(part, name, None)
     attributes: dict[str, object] = getattr(part, "__dict__", {})
-    return iter(tuple(attributes.items()))
+    return attributes.items()
 
 
-def _source_of(value: object) -> Source | None:
+def _source_of(value: object) -> Source:
     if isinstance(value, torch.Generator):
         return Source(value.get_state, lambda state: value.set_state(cast("Tensor", state)))
-    if isinstance(value, random.Random) and not isinstance(value, random.SystemRandom):
+    if isinstance(value, random.Random):
         return Source(value.getstate, lambda state: value.setstate(cast("tuple[object, ...]", state)))
-    if "numpy.random" in sys.modules:
-        return _source_of_numpy(value)
-    return None
-
-
-def _source_of_numpy(value: object) -> Source | None:
     from numpy import random as numpy_random
 
     if isinstance(value, numpy_random.RandomState):
         return Source(value.get_state, lambda state: value.set_state(cast("NumpyState", state)))
-    if isinstance(value, numpy_random.Generator):
-        bits = value.bit_generator
-        return Source(lambda: bits.state, lambda state: setattr(bits, "state", state))
-    return None
+    bits = cast("numpy_random.Generator", value).bit_generator
+    return Source(lambda: bits.state, lambda state: setattr(bits, "state", state))
 
 
 def states_of(sources: dict[str, Source]) -> States:
