@@ -47,9 +47,11 @@ types: $(BUILT)
 pytest: $(BUILT)
 	TYPEDLOOPS_REQUIRE_COMPILED=1 $(BIN)/python -m pytest $(ON_EVERY_CORE)
 
-# The same behaviour on the pure-Python core; what checks types or builds wheels does not depend on it.
+# The same behaviour on the pure-Python core; what checks types, builds wheels, or tests files and loaders by
+# themselves does not depend on it.
+WITHOUT_THE_CORE := tests/checkpoint tests/loops/run/passes tests/callbacks/test_model_checkpoint.py tests/resuming/test_processes.py
 pure: $(BUILT)
-	TYPEDLOOPS_PURE=1 $(BIN)/python -m pytest $(ON_EVERY_CORE) -m "not slow"
+	TYPEDLOOPS_PURE=1 $(BIN)/python -m pytest $(ON_EVERY_CORE) -m "not slow" $(WITHOUT_THE_CORE:%=--ignore=%)
 
 # What needs no torch, on every other Python that is here.
 pythons: $(BUILT)
