@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import ClassVar, Generic, cast
 
-from torch import Tensor
 from typing_extensions import TypeVar
 
 from typedloops._core import Processed, Progress, ReadyCompleted
 from typedloops._core.escape import name_of
-from typedloops.errors import ConfigurationError
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.continuation import Continuation, check_continuation, nothing_left
 from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop, take_training_scalars
 from typedloops.loops.fit.fit_data import FitData
+from typedloops.loops.fit.fit_state import fit_state, take_up
+from typedloops.loops.fit.idleness import Idleness
 from typedloops.loops.fit.optimization.configure import configure
 from typedloops.loops.fit.optimization.manual_checks import check_manual
 from typedloops.loops.fit.optimization.manual_module import lent
@@ -51,9 +51,6 @@ B = TypeVar("B", default=object)
 S = TypeVar("S", default=object)
 
 logger: logging.Logger = logging.getLogger("typedloops")
-
-IDLE_EPOCHS = 10
-"""After so many epochs without an optimizer step in a row, a fit that only steps can end is given up."""
 
 
 class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], FitResult[S]], Generic[M, B, S]):
@@ -114,14 +111,13 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         "skipped_progress",
         "step_progress_of_each",
     )
-    transient_fields: ClassVar[tuple[str, ...]] = ("_last_output", "_data", "_continuation", "_resumed")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_last_output", "_data", "_continuation", "_resumed", "_idleness")
     points: ClassVar[tuple[str, ...]] = ("begun", "idle", "epoch_start", "epoch", "epoch_end")
 
     _data: FitData[B]
     _continuation: Continuation | None = None
     _resumed: Continuation | None = None
-    _steps_before = 0
-    _idle_epochs = 0
+    _idleness: Idleness
 
     def __init__(
         self, epoch_loop: TrainingEpochLoop[M, B, S], *, max_epochs: Count | None = None, max_steps: Count | None = None
@@ -229,8 +225,8 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             )
         if not automatic:
             check_manual(context, [loop for _, loop in self.walk()])
-        self._steps_before = self.step_progress.total.completed
-        self._idle_epochs = 0
+        self._idleness = Idleness()
+        self._idleness.begin(self.step_progress.total.completed)
         context.optimization.stop_counting()
         context.optimization = Optimization(
             configured.optimizers,
@@ -319,6 +315,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
     def teardown(self) -> None:
         self._last_output = None
         vars(self).pop("_data", None)
+        vars(self).pop("_idleness", None)
 
     def run(
         self,
@@ -358,40 +355,21 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
 
     def run_state(self) -> dict[str, object]:
         """What the fit knows besides: its metrics, its times, its loaders, a stop that it was asked for."""
-        context = self.context
-        now = monotonic()
         return {
-            "epoch": context.epoch,
-            "step": self.step_progress.total.completed,
-            "order": context.saver.order,
-            "metrics": dict(context.metrics),
-            "logged": context.training_metrics.state_dict(),
-            "since_validation": now - context.validated_at,
-            "elapsed": context.stop.elapsed,
+            **fit_state(self.context),
             # What ended the fit, or is about to, does not end one that goes on from its end.
-            "stop": context.stop.requested and not self.done,
+            "stop": self.context.stop.requested and not self.done,
             "data": self._data.state_dict(),
-            "steps_before": self._steps_before,
-            "idle_epochs": self._idle_epochs,
+            "idleness": self._idleness.state_dict(),
             "last_output": self._last_output if is_data(self._last_output) else None,
-            "scalars": {index: dict(scalars) for index, scalars in context.optimization.scalars.items()},
         }
 
     def _go_on(self, resumed: Mapping[str, object]) -> None:
         """Take up what `run_state` gave where the run was saved."""
-        if not resumed:
-            return
-        context = self.context
-        context.metrics.update(cast("Mapping[str, float]", resumed["metrics"]))
-        context.training_metrics.load_state_of(resumed["logged"])
-        context.validated_at -= cast("float", resumed["since_validation"])
-        context.stop.took(cast("float", resumed["elapsed"]))
-        if resumed["stop"]:
-            context.stop.request(True)
-        self._steps_before = cast("int", resumed["steps_before"])
-        self._idle_epochs = cast("int", resumed["idle_epochs"])
-        self._last_output = cast("S | None", resumed["last_output"])
-        context.optimization.scalars.update(cast("Mapping[int, dict[str, Tensor | float]]", resumed["scalars"]))
+        if resumed:
+            take_up(self.context, resumed)
+            self._idleness.load_state_dict(cast("Mapping[str, object]", resumed["idleness"]))
+            self._last_output = cast("S | None", resumed["last_output"])
 
     @property
     def ended(self) -> Continuation | None:
@@ -433,18 +411,12 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         Raises:
             ConfigurationError: So it is.
         """
-        limits, steps = self.limits, self.step_progress.total.completed
-        self._idle_epochs = self._idle_epochs + 1 if steps == self._steps_before else 0
-        self._steps_before = steps
-        if self._idle_epochs == 1:
+        limits = self.limits
+        self._idleness.see(self.step_progress.total.completed)
+        if self._idleness.epochs == 1:
             self._warn_of_idleness()
-        only_steps = limits.max_epochs is None and limits.max_steps is not None and not self.done
-        if only_steps and self._idle_epochs == IDLE_EPOCHS:
-            raise ConfigurationError(
-                "max_steps",
-                f"it is {limits.max_steps} and the only limit, and {IDLE_EPOCHS} epochs took no optimizer step",
-                "Return an optimizer from configure_optimizers and a loss from the training step, or set max_epochs.",
-            )
+        if limits.max_epochs is None and limits.max_steps is not None and not self.done:
+            self._idleness.check(limits.max_steps)
 
     def _warn_of_idleness(self) -> None:
         optimization, batches = self.context.optimization, self.epoch_loop.batch_progress.current.completed
