@@ -279,12 +279,11 @@ def next_position(loader: DataLoader[Any], taken: int) -> dict[str, object]:
     return whole.state_dict(taken)
 
 
+# The state of a stateful sampler is known only when it has been gone through.
 @pytest.mark.parametrize("taken", [1, 40, 49, 50])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"a stateful sampler"}))
 def test_no_data_is_fetched_for_what_is_left_out(kind: str, taken: int) -> None:
     loader = maker(kind, 100, 2)()
-    if kind == "a stateful sampler":
-        pytest.skip("its own state is not known before it has been gone through")
     rest = begun_at(loader, min(taken, 50))
     fetched = loader.dataset.fetched  # type: ignore[attr-defined]
     assert fetched == []
