@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +36,11 @@ class Observing:
 
     def __init__(self, trainer: AnyTrainer, loaders: Mapping[str, object]) -> None:
         self._callbacks = others(trainer)
-        self._loaders = loaders
+        self._loaders: Mapping[str, object] = loaders
+
+    def let_go(self) -> None:
+        """Keep nothing of the run alive."""
+        self._callbacks, self._loaders = [], {}
 
     def began(self, runs: Sequence[RunContext]) -> None:
         """Nothing is to be done."""
@@ -150,6 +155,21 @@ class Comparing(Observing):
         self.end += differences(expected, _result(result))
 
 
+@dataclass
+class Departure:
+    """Where a run was left.
+
+    Args:
+        place: At which boundary it was saved.
+        position: How many events there were before.
+        state: All that was known of it when it was left.
+    """
+
+    place: Place
+    position: int
+    state: State | None
+
+
 class Interrupted(AtBoundaries):
     """Saves a run at a boundary, and leaves it when the next hook is called.
 
@@ -177,9 +197,9 @@ class Interrupted(AtBoundaries):
         return self._events.event
 
     @property
-    def position(self) -> int:
-        """How many events there were."""
-        return self._events.position
+    def departure(self) -> Departure:
+        """Where it was left."""
+        return Departure(self.place, self._events.position, self.left)
 
     @override
     def at_boundary(self, place: Place, run: RunContext, loop: LoopNode) -> None:
@@ -206,18 +226,19 @@ class Resumed(Comparing):
         trainer: Whose run it is.
         loaders: Loaders that can be looked at, by their names.
         reference: The uninterrupted run.
-        interrupted: What was saved and left.
+        departure: Where the run was left that goes on; its state is let go as soon as that has been compared.
     """
 
     def __init__(
-        self, trainer: AnyTrainer, loaders: Mapping[str, object], reference: Uninterrupted, interrupted: Interrupted
+        self, trainer: AnyTrainer, loaders: Mapping[str, object], reference: Uninterrupted, departure: Departure
     ) -> None:
-        super().__init__(trainer, loaders, reference, interrupted.position)
+        super().__init__(trainer, loaders, reference, departure.position)
         self.start: list[Mismatch] = []
         """What is not, when the run goes on, as it was when it was left."""
         self.prepared: dict[str, set[str]] = {}
         """What was not as it was, by the hook before which it was looked at."""
-        self._left: State | None = interrupted.left
+        self._left = departure.state
+        departure.state = None
 
     @override
     def preparing(self, hook: str, runs: Sequence[RunContext]) -> None:
