@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import cast
+from weakref import WeakSet
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from tests.verification.digits import Batch, Digits, in_order, shuffled
@@ -162,3 +164,18 @@ def test_the_state_that_is_kept_does_not_change_with_the_run() -> None:
     assert names == {"module", "optimizers", "loops", "rng"}
     assert "loops: epoch_loop.batch_progress.current.ready" in first
     assert "optimizers: 0/state/3/exp_avg" in first
+
+
+def test_of_all_runs_only_the_one_under_way_is_in_memory() -> None:
+    alive: WeakSet[nn.Module] = WeakSet()
+    most = 0
+
+    class Counted(Digits):
+        def on_train_start(self) -> None:
+            nonlocal most
+            alive.add(self)
+            gc.collect()
+            most = max(most, len(alive))
+
+    verify_resume(Trainer(max_epochs=1), Counted(), in_order(), at=3).check()
+    assert most == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from typing_extensions import override
@@ -10,10 +12,11 @@ from typing_extensions import override
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.saving.requests import SaveRequest
+from typedloops.loops.run.saving.saver import Saver
 from typedloops.verification.attributes import attributes_of
 from typedloops.verification.flattening import leaves_of
 from typedloops.verification.journal import NOTHING, Event, drawn_otherwise, first_difference
-from typedloops.verification.places import Place, innermost
+from typedloops.verification.places import Place, is_over
 from typedloops.verification.recorder import AnyTrainer, others
 from typedloops.verification.state import State, differences, kept_state, state_of
 from typedloops.verification.values import Mismatch
@@ -33,7 +36,11 @@ class Observing:
 
     def __init__(self, trainer: AnyTrainer, loaders: Mapping[str, object]) -> None:
         self._callbacks = others(trainer)
-        self._loaders = loaders
+        self._loaders: Mapping[str, object] = loaders
+
+    def let_go(self) -> None:
+        """Keep nothing of the run alive."""
+        self._callbacks, self._loaders = [], {}
 
     def began(self, runs: Sequence[RunContext]) -> None:
         """Nothing is to be done."""
@@ -58,28 +65,25 @@ class AtBoundaries(Observing):
     def __init__(self, trainer: AnyTrainer, loaders: Mapping[str, object]) -> None:
         super().__init__(trainer, loaders)
         self.boundaries = 0
-        self._root: LoopNode | None = None
-        self._run: RunContext | None = None
 
     @override
     def began(self, runs: Sequence[RunContext]) -> None:
-        self._run, self._root = runs[0], runs[0].opened_by
-        self.before_boundary(runs[0])
-        runs[0].requests.call(self._boundary)
+        runs[0].requests.call(partial(self._boundary, runs[0]))
 
-    def before_boundary(self, run: RunContext) -> None:
-        """The next boundary will be number `boundaries`."""
+    def at_boundary(self, place: Place, run: RunContext, loop: LoopNode) -> None:
+        """The run is at a boundary.
 
-    def at_boundary(self, place: Place) -> None:
-        """The run is at a boundary, and what was to be saved there is saved."""
+        Args:
+            place: Which one.
+            run: The run that is the whole.
+            loop: The loop that is there.
+        """
 
-    def _boundary(self, at: object = None) -> None:
-        if self._run is None or self._root is None or (loop := innermost(self._root)) is None:
-            return  # the run is over
-        self.at_boundary(Place.of(self.boundaries, loop))
-        self.boundaries += 1
-        self.before_boundary(self._run)
-        self._run.requests.call(self._boundary)
+    def _boundary(self, run: RunContext, loop: LoopNode | None) -> None:
+        if loop is not None and not is_over(loop):  # otherwise it is between two runs within this one, or after it
+            self.at_boundary(Place.of(self.boundaries, loop), run, loop)
+            self.boundaries += 1
+        run.requests.call(partial(self._boundary, run))
 
 
 class Uninterrupted(AtBoundaries):
@@ -151,6 +155,21 @@ class Comparing(Observing):
         self.end += differences(expected, _result(result))
 
 
+@dataclass
+class Departure:
+    """Where a run was left.
+
+    Args:
+        place: At which boundary it was saved.
+        position: How many events there were before.
+        state: All that was known of it when it was left.
+    """
+
+    place: Place
+    position: int
+    state: State | None
+
+
 class Interrupted(AtBoundaries):
     """Saves a run at a boundary, and leaves it when the next hook is called.
 
@@ -178,18 +197,14 @@ class Interrupted(AtBoundaries):
         return self._events.event
 
     @property
-    def position(self) -> int:
-        """How many events there were."""
-        return self._events.position
+    def departure(self) -> Departure:
+        """Where it was left."""
+        return Departure(self.place, self._events.position, self.left)
 
     @override
-    def before_boundary(self, run: RunContext) -> None:
-        if self.boundaries == self.place.index:
-            run.requests.add(SaveRequest(self._path))
-
-    @override
-    def at_boundary(self, place: Place) -> None:
-        if place.index == self.place.index:
+    def at_boundary(self, place: Place, run: RunContext, loop: LoopNode) -> None:
+        if place.index == self.place.index and isinstance(run.saver, Saver):
+            run.saver.save(SaveRequest(self._path), loop)
             self.place, self.saved = place, True
 
     @override
@@ -211,18 +226,19 @@ class Resumed(Comparing):
         trainer: Whose run it is.
         loaders: Loaders that can be looked at, by their names.
         reference: The uninterrupted run.
-        interrupted: What was saved and left.
+        departure: Where the run was left that goes on; its state is let go as soon as that has been compared.
     """
 
     def __init__(
-        self, trainer: AnyTrainer, loaders: Mapping[str, object], reference: Uninterrupted, interrupted: Interrupted
+        self, trainer: AnyTrainer, loaders: Mapping[str, object], reference: Uninterrupted, departure: Departure
     ) -> None:
-        super().__init__(trainer, loaders, reference, interrupted.position)
+        super().__init__(trainer, loaders, reference, departure.position)
         self.start: list[Mismatch] = []
         """What is not, when the run goes on, as it was when it was left."""
         self.prepared: dict[str, set[str]] = {}
         """What was not as it was, by the hook before which it was looked at."""
-        self._left: State | None = interrupted.left
+        self._left = departure.state
+        departure.state = None
 
     @override
     def preparing(self, hook: str, runs: Sequence[RunContext]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from typedloops.errors import ConfigurationError
 from typedloops.loops.base.node import LoopNode
+from typedloops.loops.fit import FitLoopOf
 from typedloops.loops.run.context import InRun, find_context
 from typedloops.loops.run.over_batches import BatchesLoop
 
@@ -42,10 +43,10 @@ class Place:
         return cls(index, path, point, 0 if run is None else run.epoch, batch)
 
 
-def innermost(root: LoopNode) -> LoopNode | None:
-    """The innermost loop that is at one of its points; None when none is under way."""
-    under_way = [loop for _, loop in root.walk() if isinstance(loop, InRun) and loop.place.point]
-    return under_way[-1] if under_way else None
+def is_over(loop: LoopNode) -> bool:
+    """Whether this is a fit that has come to its end: it can still be saved, which is no boundary any more."""
+    run = find_context(loop)
+    return isinstance(loop, FitLoopOf) and run is not None and not run.fitting
 
 
 def chosen(at: Sequence[int] | int, count: int) -> list[int]:

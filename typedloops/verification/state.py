@@ -11,10 +11,9 @@ from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.saving.callback_states import states_of
 from typedloops.loops.run.saving.content import named
-from typedloops.loops.run.saving.module_state import gradients_of, rest_of, weights_of
+from typedloops.loops.run.saving.module_state import gradients_of, has_weights, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
 from typedloops.loops.run.unwrapped import unwrapped
-from typedloops.protocols.state import Stateful
 from typedloops.verification.flattening import leaves_of
 from typedloops.verification.values import Fingerprint, Mismatch, fingerprint, kept, mismatch, same
 
@@ -71,7 +70,7 @@ def _below(part: str, leaves: Iterable[tuple[str, object]]) -> Iterator[tuple[st
 def _parts_of(run: RunContext) -> Iterator[tuple[str, object]]:
     module, optimization = unwrapped(run.module), run.optimization
     rest = rest_of(module)
-    yield "module", weights_of(module) if isinstance(module, Stateful) else {}
+    yield "module", weights_of(module) if has_weights(module) else {}
     yield "buffers", rest.get("buffers", {})
     yield "metrics", rest.get("metrics", {})
     yield "modes", {name or ".": "eval" for name in cast("list[str]", rest.get("eval", []))}
@@ -81,7 +80,7 @@ def _parts_of(run: RunContext) -> Iterator[tuple[str, object]]:
     yield "schedulers", _states_in(state["schedulers"])
     yield "rates", state["rates"]
     yield "scaler", state["scaler"]
-    yield "gradients", gradients_of(module, optimization.optimizers) if optimization.adds_up else {}
+    yield "gradients", gradients_of(module, optimization.optimizers, adds_up=optimization.adds_up)
     is_open = {index for index, window in optimization.windows.items() if window is not None and window.is_open}
     yield "windows", {index: state for index, state in window_states(optimization).items() if index in is_open}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -53,7 +53,7 @@ class Fingerprint:
     """
 
     digest: str
-    text: str
+    text: str = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,19 @@ def shown(value: object) -> str:
         )
     if is_array(value):
         return f"{value.dtype}{list(value.shape)}"
+    if type(value).__repr__ is object.__repr__ or is_generator(value):
+        return f"a {type(value).__name__}"
     text = repr(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _first_of(tensor: Tensor) -> Iterable[float]:
-    flat = tensor.detach().reshape(-1)[:4]
+    flat = _dense(tensor).reshape(-1)[:4]
     return [number.item() for number in (flat.abs() if flat.is_complex() else flat)]
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    return tensor.detach() if tensor.layout == torch.strided else tensor.detach().to_dense()
 
 
 def _comparable(one: Tensor, other: Tensor) -> bool:
@@ -195,8 +201,7 @@ def _bytes_of(leaf: object) -> bytes | None:
     """A value that has no parts as bytes; None for one that has."""
     if isinstance(leaf, Tensor):
         kind = f"{leaf.dtype}{tuple(leaf.shape)}".encode()
-        plain = leaf.detach().to_dense() if leaf.layout != torch.strided else leaf.detach()
-        plain = plain.resolve_conj().resolve_neg().cpu().contiguous()
+        plain = _dense(leaf).resolve_conj().resolve_neg().cpu().contiguous()
         return kind + plain.reshape(-1).view(torch.uint8).numpy().tobytes()
     if is_array(leaf):
         return f"{leaf.dtype}{leaf.shape}".encode() + leaf.tobytes()

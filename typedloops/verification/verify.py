@@ -30,7 +30,7 @@ from typedloops.protocols.module import (
 )
 from typedloops.verification.cases import CopiedFit, MadeRun, Prepared
 from typedloops.verification.hints import ATTRIBUTE, ENDED, NOT_DETERMINISTIC, UNSAVED, hint_for
-from typedloops.verification.observers import Comparing, Interrupted, Left, Resumed, Uninterrupted
+from typedloops.verification.observers import Comparing, Departure, Interrupted, Left, Resumed, Uninterrupted
 from typedloops.verification.places import Place, chosen
 from typedloops.verification.recorder import AnyTrainer, others, watch
 from typedloops.verification.report import ResumeDifference, ResumeReport
@@ -195,9 +195,7 @@ class _Verification:
 
     def report(self, at: Sequence[int] | int, folder: Callable[[int], Path]) -> ResumeReport:
         """Run, and compare."""
-        prepared = self._prepared()
-        reference = Uninterrupted(prepared.trainer, prepared.loaders)
-        self._go(prepared, reference, self.seed)
+        reference = self._uninterrupted()
         places: list[Place] = []
         found: list[ResumeDifference] = []
         noise: set[str] | None = None
@@ -212,6 +210,13 @@ class _Verification:
             places.append(place)
             found += [] if difference is None else [difference]
         return ResumeReport(reference.boundaries, tuple(places), tuple(found))
+
+    def _uninterrupted(self) -> Uninterrupted:
+        prepared = self._prepared()
+        reference = Uninterrupted(prepared.trainer, prepared.loaders)
+        self._go(prepared, reference, self.seed)
+        reference.let_go()
+        return reference
 
     def _prepared(self) -> Prepared:
         seed_generators(self.seed)
@@ -239,42 +244,40 @@ class _Verification:
         """Save and leave a run at a boundary, go on from there, and compare."""
         # Whatever there is to warn of, the uninterrupted run has.
         with warnings.catch_warnings(action="ignore"):
-            prepared = self._prepared()
-            interrupted = Interrupted(prepared.trainer, prepared.loaders, reference, index, path)
-            if (error := self._interrupt(prepared, interrupted)) is not None:
-                return interrupted.place, error
-            if (before := interrupted.event) is None and not interrupted.saved:
-                before = Mismatch("boundaries", str(reference.boundaries), str(interrupted.boundaries))
-            if before is not None:
-                return interrupted.place, _told(interrupted.place, before, NOT_DETERMINISTIC)
-            del prepared
-            return interrupted.place, self._resume(reference, interrupted, path, noise)
+            left = self._interrupt(reference, index, path)
+            if isinstance(left, Departure):
+                return left.place, self._resume(reference, left, path, noise)
+            return left.place or Place(index), left
 
-    def _interrupt(self, prepared: Prepared, interrupted: Interrupted) -> ResumeDifference | None:
+    def _interrupt(self, reference: Uninterrupted, index: int, path: Path) -> Departure | ResumeDifference:
+        prepared = self._prepared()
+        interrupted = Interrupted(prepared.trainer, prepared.loaders, reference, index, path)
         watch(prepared.trainer, interrupted)
         seed_generators(self.seed)
         try:
             prepared.run()
         except Left:
-            return None
+            pass
         except Exception as error:
             failure = Mismatch("saving", "the run goes on", f"{type(error).__name__}: {error}")
             return _told(interrupted.place, failure, UNSAVED)
-        return None
+        if (before := interrupted.event) is None and not interrupted.saved:
+            before = Mismatch("boundaries", str(reference.boundaries), str(interrupted.boundaries))
+        return interrupted.departure if before is None else _told(interrupted.place, before, NOT_DETERMINISTIC)
 
     def _resume(
-        self, reference: Uninterrupted, interrupted: Interrupted, path: Path, noise: set[str]
+        self, reference: Uninterrupted, departure: Departure, path: Path, noise: set[str]
     ) -> ResumeDifference | None:
         prepared = self._prepared()
-        resumed = Resumed(prepared.trainer, prepared.loaders, reference, interrupted)
+        resumed = Resumed(prepared.trainer, prepared.loaders, reference, departure)
         callbacks = {type(callback).__name__ for callback in others(prepared.trainer)}
         prepared.trainer.load_checkpoint(path, exact=self.exact)
         try:
             self._go(prepared, resumed, (self.seed + 1_000_003) % (LARGEST_SEED + 1))
         except Exception as error:
             failure = Mismatch("resuming", "the run goes on", f"{type(error).__name__}: {error}")
-            return _told(interrupted.place, failure, ENDED)
-        return _first(interrupted.place, resumed, callbacks, noise)
+            return _told(departure.place, failure, ENDED)
+        return _first(departure.place, resumed, callbacks, noise)
 
 
 def _first(place: Place, resumed: Resumed, callbacks: set[str], noise: set[str]) -> ResumeDifference | None:

@@ -15,10 +15,9 @@ from typedloops.loops.base.state import SavableLoop, collect_state
 from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.context import InRun, RunContext
 from typedloops.loops.run.saving.callback_states import states_of
-from typedloops.loops.run.saving.module_state import gradients_of, rest_of, weights_of
+from typedloops.loops.run.saving.module_state import gradients_of, has_weights, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
 from typedloops.loops.run.unwrapped import unwrapped
-from typedloops.protocols.state import Stateful
 from typedloops.protocols.trainer import Stage
 
 
@@ -103,7 +102,7 @@ def _ancestry(node: LoopNode) -> Iterator[LoopNode]:
 def _parts_of(context: RunContext, runs_module: bool) -> dict[str, object]:
     module, optimization = unwrapped(context.module), context.optimization
     # What a loop of one's own is given may be what makes the modules that loops within it run.
-    weights: Mapping[str, object] = weights_of(module) if runs_module or isinstance(module, Stateful) else {}
+    weights: Mapping[str, object] = weights_of(module) if runs_module or has_weights(module) else {}
     gradients = gradients_of(module, optimization.optimizers, adds_up=optimization.adds_up)
     return {
         "module": dict(weights),

@@ -27,13 +27,18 @@ class MetricObject(Protocol):
     def compute(self) -> object: ...
 
 
+def has_weights(module: object) -> TypeGuard[Stateful]:
+    """Whether its weights can be asked for: not those of a class, which has the methods of its instances."""
+    return isinstance(module, Stateful) and not isinstance(module, type)
+
+
 def weights_of(module: object) -> Mapping[str, object]:
     """The weights and persistent buffers of a module by name.
 
     Raises:
         CheckpointError: It has none that could be asked for.
     """
-    if not isinstance(module, Stateful):
+    if not has_weights(module):
         raise CheckpointError(
             type(module).__name__,
             "it cannot be saved: it has no `state_dict` and `load_state_dict`",

@@ -19,6 +19,7 @@ from typedloops.loops.run.context import InRun, RunContext
 from typedloops.loops.run.saving.callback_states import load_states_into
 from typedloops.loops.run.saving.content import contexts_of, named, tree_of
 from typedloops.loops.run.saving.module_state import (
+    has_weights,
     load_gradients_into,
     load_modes_into,
     load_rest_into,
@@ -27,7 +28,6 @@ from typedloops.loops.run.saving.module_state import (
 from typedloops.loops.run.saving.optimization_state import load_optimization
 from typedloops.loops.run.saving.place import SavedPlace
 from typedloops.loops.run.unwrapped import unwrapped
-from typedloops.protocols.state import Stateful
 from typedloops.protocols.trainer import Stage
 
 
@@ -89,7 +89,7 @@ class Resumption:
         depth, module = self._depth(context), unwrapped(context.module)
         if named("module", depth) not in self._content:
             return
-        if (weights := self.part("module", depth)) or isinstance(module, Stateful):
+        if (weights := self.part("module", depth)) or has_weights(module):
             load_weights_into(str(self.path), module, weights)
         load_rest_into(module, self.part("rest", depth))
         if depth and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
