@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Generator
+import warnings
+from collections.abc import Callable, Collection, Generator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 import typedloops
 from tests.modules import Batch, Classifier, batches
+from tests.saving.test_saved_runs import Folds, make
 from typedloops import Callback, StopReason, TrainerView
 from typedloops.checkpoint import FolderFormat
 from typedloops.errors import CheckpointError
@@ -274,8 +276,6 @@ def test_a_save_that_fails_does_not_hide_the_exception(tmp_path: Path) -> None:
 
 
 def test_the_run_within_another_is_saved(tmp_path: Path) -> None:
-    from tests.saving.test_saved_runs import Folds, make
-
     expected = Trainer(fit_loop=Folds()).fit(make)
     callbacks = [FailsIn("on_validation_epoch_end", 3), Saves(tmp_path, on_exception=True)]
     with pytest.raises(Fails):
@@ -284,3 +284,122 @@ def test_the_run_within_another_is_saved(tmp_path: Path) -> None:
     trainer.load_checkpoint(tmp_path / "exception")
     with pytest.warns(UserWarning, match="called again"):
         assert trainer.fit(make) == expected
+
+
+class FoldsOf(Folds):
+    """Notes which folds were begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[int] = []
+
+    def advance(self, make: Callable[[int], Classifier]) -> None:
+        self.begun.append(self.fold)
+        super().advance(make)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_loop_around_fits_does_not_go_on_after_a_signal(tmp_path: Path, signum: signal.Signals) -> None:
+    expected = Trainer(fit_loop=FoldsOf()).fit(make)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    saves = Saves(tmp_path, [signum], on_exception=True)
+    saves.send = {10: signum}
+    loop = FoldsOf()
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(fit_loop=loop, callbacks=[saves]).fit(make)
+    assert loop.begun == [0, 1]
+    assert [path.name for path in tmp_path.iterdir()] == [signum.name]
+    trainer = Trainer(fit_loop=FoldsOf())
+    trainer.load_checkpoint(tmp_path / signum.name)
+    assert trainer.fit(make) == expected
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_and_then_an_exception(tmp_path: Path) -> None:
+    class SignalsAndFails(Saves):
+        def on_before_backward(self, trainer: TrainerView, module: nn.Module, loss: Tensor) -> None:
+            super().on_before_backward(trainer, module, loss)
+            if self.batches == 3:
+                raise Fails
+
+    heard: list[int] = []
+    signal.signal(signal.SIGTERM, lambda signum, frame: heard.append(signum))
+    saves = SignalsAndFails(tmp_path, [signal.SIGTERM])
+    saves.send = {3: signal.SIGTERM}
+    with pytest.raises(Fails):
+        fitted(callbacks=[saves])
+    assert heard == [signal.SIGTERM]
+    about: Any = FolderFormat().load(tmp_path / "SIGTERM")["about"]
+    assert about["note"].startswith("it was saved when Fails ended the run, and it was in the middle of batch 2")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_process_that_was_forked_leaves_a_signal_to_its_parent(tmp_path: Path) -> None:
+    class Forks(Saves):
+        def on_before_backward(self, trainer: TrainerView, module: nn.Module, loss: Tensor) -> None:
+            self.batches += 1
+            if self.batches == 2:
+                child = os.fork()
+                if child == 0:
+                    os.kill(os.getpid(), signal.SIGUSR1)
+                    os._exit(7)
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+    fitted(callbacks=[Forks(tmp_path, [signal.SIGUSR1])])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_restart_that_fails_at_once_spoils_nothing(tmp_path: Path) -> None:
+    failed(tmp_path, "on_train_epoch_end", 2)
+    before: Any = FolderFormat().load(tmp_path / "exception")["about"]
+    # Once something of a new run has run, it is that which is saved: it is asked to be.
+    for hook, ckpt_path in (("setup", None), ("setup", tmp_path / "exception"), ("on_fit_start", tmp_path / "exception")):
+        trainer = Trainer(max_epochs=2, callbacks=[FailsIn(hook, 1), Saves(tmp_path, on_exception=True)])
+        warnings.simplefilter("ignore")
+        with pytest.raises(Fails):
+            trainer.fit(Classifier(), batches(), batches(2), ckpt_path=ckpt_path)
+        assert FolderFormat().load(tmp_path / "exception")["about"] == before
+
+
+def test_after_an_exception_in_a_validation_modes_and_times_are_those_of_then(tmp_path: Path) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    class Normed(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(4)
+            self.frozen = nn.Dropout().eval()
+
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            return self.loss((self.norm(batch[0]), batch[1]))
+
+        def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+            seen.append((self.norm.training, self.frozen.training))
+            return {"val_loss": self.loss((self.norm(batch[0]), batch[1]))}
+
+    callbacks = [FailsIn("on_validation_batch_start", 2), Saves(tmp_path, on_exception=True)]
+    with pytest.raises(Fails):
+        Trainer(max_epochs=1, callbacks=callbacks).fit(Normed(), batches(), batches(3))
+    content: Any = FolderFormat().load(tmp_path / "exception")
+    assert content["loops"]["places"]["."]["state"]["elapsed"] > 0
+    module = Normed()
+    with pytest.warns(UserWarning, match="exactly"):
+        Trainer(max_epochs=1).fit(module, batches(), batches(3), ckpt_path=tmp_path / "exception")
+    assert seen == [(False, False)] * 3
+    assert module.norm.num_batches_tracked == 4
+    assert (module.norm.training, module.frozen.training) == (True, False)
+
+
+def test_the_teardown_of_a_fit_within_a_loop(tmp_path: Path) -> None:
+    class Ends(Callback[nn.Module]):
+        def teardown(self, trainer: TrainerView, module: nn.Module, stage: str) -> None:
+            self.times = getattr(self, "times", 0) + 1
+            if self.times == 1:
+                trainer.save_checkpoint(tmp_path / "c")
+
+    expected = Trainer(fit_loop=Folds()).fit(make)
+    Trainer(fit_loop=Folds(), callbacks=[Ends()]).fit(make)
+    trainer = Trainer(fit_loop=Folds())
+    trainer.load_checkpoint(tmp_path / "c")
+    assert trainer.fit(make) == expected

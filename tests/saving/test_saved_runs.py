@@ -186,9 +186,12 @@ def test_a_validation_goes_on_in_its_middle(tmp_path: Path) -> None:
     expected = Trainer().validate(module, batches()).metrics
     with pytest.raises(Left):
         Trainer(callbacks=[Saves()]).validate(module, batches())
-    result = Trainer(callbacks=[Saves()]).validate(Classifier(), batches(), ckpt_path=tmp_path / "c")
+    trainer, other = Trainer(callbacks=[Saves()]), Classifier()
+    trainer.load_checkpoint(tmp_path / "c")
+    assert trainer.validate(other, batches()).metrics == expected
     assert seen == [0, 1, 2, 3]
-    assert result.metrics == expected
+    fewer = Trainer().validate(Classifier(), batches(3), ckpt_path=tmp_path / "c")
+    assert fewer.batches == 3, "ckpt_path= of an evaluation is for the weights"
 
 
 def test_a_prediction_is_not_saved(tmp_path: Path) -> None:
@@ -716,4 +719,54 @@ def test_a_place_that_is_not_here(tmp_path: Path) -> None:
     assert refused(lambda: Trainer().fit(Classifier(), batches(), ckpt_path=tmp_path / "d")) == (
         f"{tmp_path / 'd'}: the loop 'epoch_loop' was at 'tea', and its points here are begun, batch, validation, "
         "validated, end, end_validation. Go on with the release, and the loops, that it was saved with."
+    )
+
+
+# What goes wrong on the way
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_the_trainer_as_it_was(tmp_path: Path) -> None:
+    save_at(tmp_path / "c", 5, lambda trainer: trainer.fit(Classifier(), batches()))
+    trainer = Trainer(max_epochs=2)
+    larger = Classifier()
+    larger.more = nn.Linear(2, 2)
+    refused(lambda: trainer.fit(larger, batches(), ckpt_path=tmp_path / "c"))
+    result = trainer.fit(Classifier(), batches())
+    assert (result.epochs, result.batches) == (2, 8)
+
+
+def test_a_checkpoint_is_given_once(tmp_path: Path) -> None:
+    save_at(tmp_path / "c", 5, lambda trainer: trainer.fit(Classifier(), batches()))
+    trainer = Trainer(max_epochs=2)
+    trainer.load_checkpoint(tmp_path / "d")
+    with pytest.raises(MisuseError) as error:
+        trainer.fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
+    assert str(error.value) == (
+        f"ckpt_path: it is {str(tmp_path / 'c')!r}, and `trainer.load_checkpoint({str(tmp_path / 'd')!r})` was called "
+        "before. Give one of the two."
+    )
+    assert trainer.fit(Classifier(), batches()).batches == 8, "and it is forgotten"
+
+
+def test_a_module_that_was_evaluated_after_its_fit(tmp_path: Path) -> None:
+    module, trainer = Classifier(), Trainer(max_epochs=1)
+    trainer.fit(module, batches())
+    module.eval()
+    trainer.save_checkpoint(tmp_path / "c")
+    other = Classifier()
+    Trainer(max_epochs=2).fit(other, batches(), ckpt_path=tmp_path / "c")
+    assert all(part.training for part in other.modules())
+
+
+def test_other_settings_are_told(tmp_path: Path) -> None:
+    save_at(tmp_path / "c", 5, lambda trainer: trainer.fit(Classifier(), batches()))
+    told = "gradient_clip_val was None and is 1.0; val_check_interval was 1.0 and is 2"
+    settings: dict[str, Any] = {"max_epochs": 2, "gradient_clip_val": 1.0, "val_check_interval": 2}
+    with pytest.warns(UserWarning, match="other settings") as warned:
+        Trainer(**settings).fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
+    assert str(warned[0].message) == (
+        f"{tmp_path / 'c'}: the trainer has other settings, so the run does not go on as it would have: {told}."
+    )
+    assert refused(lambda: Trainer(**settings).fit(Classifier(), batches(), ckpt_path=tmp_path / "c", exact=True)) == (
+        f"{tmp_path / 'c'}: the trainer has other settings: {told}. Give it those that it had."
     )

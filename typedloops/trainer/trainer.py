@@ -472,7 +472,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
         """
         request = SaveRequest(Path(path), weights_only, asynchronous, when_written)
         if self._runs:
-            self._runs[-1].saver.ask(request)
+            self._runs[-1].saver.ask(request, self._runs[-1])
         else:
             self._save_finished(request)
 

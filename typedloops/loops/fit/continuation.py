@@ -15,7 +15,7 @@ from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.saving.callback_states import states_of
 from typedloops.loops.run.saving.content import about, declared, tree_of
-from typedloops.loops.run.saving.module_state import rest_of, weights_of
+from typedloops.loops.run.saving.module_state import modes_of, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import load_optimization, optimization_state
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.trainer import Stage
@@ -38,6 +38,8 @@ class Continuation:
     def __init__(self, module: object, optimization: Optimization, run_state: Mapping[str, object]) -> None:
         self._state = optimization_state(optimization)
         self._run_state = dict(run_state)
+        # As the fit had them: somebody may evaluate the module before it is saved.
+        self._modes = modes_of(unwrapped(module))
         self._module = weakref.ref(unwrapped(module), self._forget)
 
     @classmethod
@@ -80,7 +82,7 @@ class Continuation:
             "callbacks": states_of(listeners.callbacks),
             "rng": RngStates().state_dict(),
             "module": dict(weights_of(module)),
-            "rest": {**rest_of(module), "gradients": {}},
+            "rest": {**rest_of(module), **self._modes, "gradients": {}},
             "optimizers": {**self._state, "windows": {}},
             "custom": custom,
         }

@@ -36,8 +36,9 @@ from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.interrupt import interruptible
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.optimization import Optimization, step_counter
+from typedloops.loops.run.saving.content import contexts_of
 from typedloops.loops.run.saving.data import is_data
-from typedloops.loops.run.saving.occasions import saving_on_signals
+from typedloops.loops.run.saving.occasions import saved_when_it_fails, saving_on_signals
 from typedloops.loops.run.saving.sources import CheckpointPath, resumed_from
 from typedloops.loops.run.settings.config import check_count, check_minimum, epochs_of
 from typedloops.loops.run.settings.durations import Count, Unit, counted, seconds_of
@@ -341,17 +342,28 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             context.fitting = True
             context.stop.begin(lambda: limits.may_stop(self.position), seconds_of(self.config.max_time))
             try:
-                with interruptible(context.stop.interrupt), saving_on_signals(context):
+                with interruptible(context.stop.interrupt), saving_on_signals(context), saved_when_it_fails(context):
                     result = super().run(model, train_dataloaders, val_dataloaders)
                 self._continuation = Continuation.after(model, context.optimization, self.run_state)
                 if self.parent is not None:
                     self.place.leave()  # a fit that is the whole can still be saved when it is torn down
+                    self._leave_loops_around()
                 return result
             finally:
                 self._resumed = None
                 context.fitting = False
                 context.stop_guarding()
                 context.stop.end()
+
+    def _leave_loops_around(self) -> None:
+        """Do not let a loop of one's own go on after an interrupt, with a fit that was cut as if it were whole.
+
+        Raises:
+            KeyboardInterrupt: The fit was interrupted, and no fit around it ends by itself.
+        """
+        around = contexts_of(self.parent) if self.parent is not None else []
+        if self.context.stop.interrupted and not any(context.fitting for context in around):
+            raise KeyboardInterrupt
 
     def run_state(self) -> dict[str, object]:
         """What the fit knows besides: its metrics, its times, its loaders, a stop that it was asked for."""

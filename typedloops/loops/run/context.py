@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar, Generic
 
 import torch
@@ -57,16 +58,20 @@ class Saving(Protocol):
         """How many checkpoints the run has had, those of earlier processes included."""
         ...
 
-    def ask(self, request: SaveRequest) -> None:
-        """Save at the next boundary."""
+    def ask(self, request: SaveRequest, context: RunContext) -> None:
+        """Save at the next boundary of a run."""
         ...
 
     def serve(self, loop: LoopNode) -> None:
         """Save what was asked for; `loop` is at one of its points."""
         ...
 
-    def save(self, request: SaveRequest, at: LoopNode | None) -> None:
-        """Save now; `at` is the innermost loop that is under way, or None."""
+    def after_exception(self, error: BaseException, paths: Iterable[Path]) -> None:
+        """Save a run that ends with `error`, where it was asked for and at `paths`."""
+        ...
+
+    def save(self, request: SaveRequest, at: LoopNode | None, note: str = "") -> None:
+        """Save now; `at` is the innermost loop that is under way, or None; `note` why that is not exact."""
         ...
 
 
@@ -75,13 +80,16 @@ class NoSaving:
 
     order = 0
 
-    def ask(self, request: SaveRequest) -> None:
+    def ask(self, request: SaveRequest, context: RunContext) -> None:
         """Nobody does."""
 
     def serve(self, loop: LoopNode) -> None:
         """Nothing is asked for."""
 
-    def save(self, request: SaveRequest, at: LoopNode | None) -> None:
+    def after_exception(self, error: BaseException, paths: Iterable[Path]) -> None:
+        """There is nothing to save."""
+
+    def save(self, request: SaveRequest, at: LoopNode | None, note: str = "") -> None:
         """There is nothing to save."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Collection, Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -73,12 +74,13 @@ def _new_run(loop: LoopNode, stage: Stage, module: object, resume: ResumeFrom | 
     context = RunContext(stage, module, trainer if isinstance(trainer, Host) else None, loop)
     vars(loop)["_context"] = context
     at_start = _below(loop)
-    if resume is None and around is None and context.host is not None:
-        resume = context.host.take_resumption()
+    if around is None and context.host is not None:
+        resume = _the_one(resume, context.host.take_resumption())
     try:
         with _settings_of(context.config), _hosted(context), _saved(context, around, loads=resume is not None):
             _set_up(context)
             _resume(context, around, resume)
+            _begin_saving(context)
             yield context
     finally:
         # Last in, first out: loops are torn down while they know their run, those put into the tree since as well.
@@ -88,8 +90,10 @@ def _new_run(loop: LoopNode, stage: Stage, module: object, resume: ResumeFrom | 
             for node in dict.fromkeys([*at_start, *_below(loop)]):
                 if isinstance(node, Loop):
                     ending.callback(node.teardown)
-        if around is None and (signum := context.requests.redeliver) is not None:
-            signal.raise_signal(signum)
+        if around is None and isinstance(context.resuming, Resumption):
+            context.resuming.give_up()
+        if around is None and context.requests.ended_by not in (None, signal.SIGINT):
+            signal.raise_signal(context.requests.ended_by)
 
 
 def _settings_of(config: RunConfig) -> AbstractContextManager[None]:
@@ -109,9 +113,9 @@ def _hosted(context: RunContext) -> Generator[None]:
         yield
     except BaseException as error:
         failure = error
+        _save_after(context, error)
         _tell(context, error)
-        with noted_on(error, "saving after it"):
-            _save_after(context, error)
+        _save_after(context, error)
         raise
     finally:
         with noted_on(failure, "teardown"):
@@ -135,11 +139,11 @@ def noted_on(failure: BaseException | None, what: str) -> Generator[None]:
 
 
 def _save_after(context: RunContext, error: BaseException) -> None:
-    """Save what callbacks want saved of a run that ends with an error."""
+    """Save what is wanted of a run that ends with an error, when that came and when it has been told."""
+    with noted_on(error, "saving after it"):
+        context.saver.after_exception(error, paths_after_exception(context))
     if isinstance(context.saver, Saver):
-        try:
-            context.saver.after_exception(error, paths_after_exception(context))
-        finally:
+        with noted_on(error, "saving after it"):
             context.saver.finish()
 
 
@@ -191,6 +195,22 @@ def _saved(context: RunContext, around: RunContext | None, *, loads: bool) -> Ge
         context.resuming.warn_of_its_place()
 
 
+def _begin_saving(context: RunContext) -> None:
+    if isinstance(context.saver, Saver):
+        context.saver.begun = True
+
+
+def _the_one(own: ResumeFrom | None, told: ResumeFrom | None) -> ResumeFrom | None:
+    """What a run goes on from: what it was given itself, or what the trainer was told before."""
+    if own is not None and told is not None:
+        raise MisuseError(
+            "ckpt_path",
+            f"it is {os.fspath(own.path)!r}, and `trainer.load_checkpoint({os.fspath(told.path)!r})` was called before",
+            "Give one of the two.",
+        )
+    return told if own is None else own
+
+
 def _format_of(context: RunContext) -> CheckpointFormat:
     return FolderFormat() if context.host is None else context.host.checkpoint_format
 
@@ -213,10 +233,13 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
 def _load(context: RunContext, resume: ResumeFrom) -> None:
     format_ = _format_of(context)
     path = found(resume.path, context.listeners.callbacks, format_)
-    if context.stage is not Stage.FIT and not format_.holds(path):
+    if resume.weights and not format_.holds(path):
         load_weights_into(str(path), unwrapped(context.module), load_weights(path))
         return
     resumption = Resumption(path, format_.load(path), context.opened_by, exact=resume.exact)
+    if resume.weights:
+        resumption.load_weights(context)
+        return
     context.resuming = resumption
     resumption.begin(context)
     if isinstance(context.saver, Saver):

@@ -20,7 +20,8 @@ from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.position import LoaderPosition
 from typedloops.loops.run.saving.module_state import eval_parts_of, load_eval_parts_into
-from typedloops.loops.run.saving.sources import CheckpointPath, resumed_from
+from typedloops.loops.run.saving.occasions import saved_when_it_fails
+from typedloops.loops.run.saving.sources import CheckpointPath, weights_from
 from typedloops.loops.run.settings.config import BatchCounts, BatchLimits
 from typedloops.loops.run.settings.limits import counted_limits, each_limit, leaves_nothing
 from typedloops.loops.run.sources import is_factory, made_several
@@ -171,7 +172,7 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
         ckpt_path: CheckpointPath | None = None,
     ) -> R:
         with (
-            open_run(self, self.kind.stage, model, resume=resumed_from(ckpt_path)) as context,
+            open_run(self, self.kind.stage, model, resume=weights_from(ckpt_path)) as context,
             self._modes_kept(unwrapped(model)),
             evaluating(model, context.config.inference_mode),
             context.log_to(MetricStore(default="mean")),
@@ -182,7 +183,8 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
             if self.place.resumed is None:
                 self.place.point = "begun"
             try:
-                result = super().run(model, dataloaders)
+                with saved_when_it_fails(context):
+                    result = super().run(model, dataloaders)
             finally:
                 context.num_batches, context.batch_progress = before
             self.place.leave()

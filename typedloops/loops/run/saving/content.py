@@ -17,6 +17,7 @@ from typedloops.loops.run.context import InRun, RunContext
 from typedloops.loops.run.saving.callback_states import states_of
 from typedloops.loops.run.saving.module_state import gradients_of, has_weights, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
+from typedloops.loops.run.settings.config import RunConfig
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.trainer import Stage
 
@@ -51,7 +52,11 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
         )
     custom: dict[str, object] = {}
     content: dict[str, object] = {
-        "about": {**about(outermost.stage, innermost.epoch, steps_of(innermost), order), "note": note},
+        "about": {
+            **about(outermost.stage, innermost.epoch, steps_of(innermost), order),
+            "note": note,
+            "settings": settings_of(outermost.config),
+        },
         "loops": {"tree": tree_of(root), "state": declared(root), "places": _places(root), "at": _path(root, at)},
         "callbacks": states_of(outermost.listeners.callbacks),
         "rng": RngStates().state_dict(),
@@ -132,6 +137,26 @@ def about(stage: Stage, epoch: int, step: int, order: int, *, weights_only: bool
         "weights_only": weights_only,
         "note": "",
     }
+
+
+SETTINGS = (
+    "precision",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "limit_train_batches",
+    "limit_val_batches",
+    "overfit_batches",
+    "val_check_interval",
+    "check_val_every_n_epoch",
+    "reload_dataloaders_every_n_epochs",
+)
+"""Settings of a trainer that change what is computed, or in which order."""
+
+
+def settings_of(config: RunConfig) -> dict[str, str]:
+    """Those settings as they are told."""
+    return {name: repr(getattr(config, name)) for name in SETTINGS}
 
 
 def steps_of(context: RunContext) -> int:

@@ -86,9 +86,16 @@ def rest_of(module: object) -> dict[str, object]:
     return {
         "buffers": dict(_passing_buffers(module)),
         "metrics": {name: _state_of(metric) for name, metric in _metrics(module)},
-        "eval": eval_parts_of(module),
-        "frozen": [name for name, parameter in module.named_parameters() if not parameter.requires_grad],
+        **modes_of(module),
     }
+
+
+def modes_of(module: object) -> dict[str, object]:
+    """Which parts of a module are in eval mode, and which parameters need no gradient."""
+    if not isinstance(module, nn.Module):
+        return {}
+    frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+    return {"eval": eval_parts_of(module), "frozen": frozen}
 
 
 def load_rest_into(module: object, rest: Mapping[str, object]) -> None:

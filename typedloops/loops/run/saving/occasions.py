@@ -15,8 +15,10 @@ from typing import TypeAlias
 
 from typing_extensions import Protocol, runtime_checkable
 
+from typedloops.errors import add_note
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.context import RunContext
+from typedloops.loops.run.interrupt import EvaluationLeft
 from typedloops.loops.run.saving.requests import SaveRequest
 from typedloops.protocols.trainer import TrainerView
 
@@ -99,8 +101,10 @@ class OnSignal:
                 signal.signal(signum, before)
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process and signum in GOES_ON:
+            return  # a loader's worker that was forked: it is not its business
         again = signum in self._came and signum not in GOES_ON
-        if os.getpid() != self._process or again:  # a loader's worker that was forked; or it is not to wait any longer
+        if os.getpid() != self._process or again:  # a worker is to end; or this process is not to wait any longer
             self._let_through(signum, frame)
             return
         self._came.add(signum)
@@ -122,19 +126,33 @@ class OnSignal:
         signal.signal(signum, self._before[signum])
         signal.raise_signal(signum)
 
-    def _save(self, signum: int, at: LoopNode | None) -> None:
+    def _save(self, signum: int, at: LoopNode | None, note: str) -> None:
         for callback in self._callbacks:
             if signum in callback.save_on_signals:
-                self._context.saver.save(SaveRequest(callback.path_for_signal(self._trainer, signum)), at)
+                self._context.saver.save(SaveRequest(callback.path_for_signal(self._trainer, signum)), at, note)
         if signum not in GOES_ON:
             self._context.stop.interrupt()
-            if signum != signal.SIGINT:
-                self._context.requests.redeliver = signum
+            self._context.requests.ended_by = signum
+
+
+@contextmanager
+def saved_when_it_fails(context: RunContext) -> Generator[None]:
+    """Save the run as it is when an exception comes, before modes, metrics and times are put back."""
+    try:
+        yield
+    except EvaluationLeft:
+        raise
+    except BaseException as error:
+        try:
+            context.saver.after_exception(error, paths_after_exception(context))
+        except Exception as second:
+            add_note(error, f"saving after it raised as well: {second!r}")
+        raise
 
 
 def paths_after_exception(context: RunContext) -> list[Path]:
-    """Where callbacks want a run saved that ends with an exception."""
-    if context.host is None:
+    """Where callbacks want a run saved that ends with an exception; one that a signal ends is saved already."""
+    if context.host is None or context.requests.ended_by is not None:
         return []
     return [
         callback.path_for_exception(context.host)

@@ -36,17 +36,20 @@ class SaveRequests:
     def __init__(self) -> None:
         self.flag: StopFlag = StopFlag()
         self._waiting: list[SaveRequest] = []
-        self._calls: list[Callable[[LoopNode | None], object]] = []
-        self.redeliver: int | None = None
-        """A signal that ended the run, to be delivered once more when it is over."""
+        self._calls: list[Callable[[LoopNode | None, str], object]] = []
+        self.ended_by: int | None = None
+        """A signal that ends the run, which is saved; delivered once more when it is over, but for SIGINT."""
 
     def add(self, request: SaveRequest) -> None:
         """Save at the next boundary."""
         self._waiting.append(request)
         self.flag.requested = True
 
-    def call(self, function: Callable[[LoopNode | None], object]) -> None:
-        """Call this at the next boundary, with the loop that is there; from a signal's handler, too."""
+    def call(self, function: Callable[[LoopNode | None, str], object]) -> None:
+        """Call this at the next boundary, with the loop that is there; from a signal's handler, too.
+
+        After an exception it is also given what makes that no exact place.
+        """
         self._calls.append(function)
         self.flag.requested = True
 
@@ -54,7 +57,7 @@ class SaveRequests:
         """Let the run come to its next boundary soon."""
         self.flag.requested = True
 
-    def take(self) -> tuple[list[SaveRequest], list[Callable[[LoopNode | None], object]]]:
+    def take(self) -> tuple[list[SaveRequest], list[Callable[[LoopNode | None, str], object]]]:
         """What is waiting now; it is not waiting any more."""
         self.flag.requested = False  # before the lists are taken: a signal may add to them at any time
         waiting, self._waiting = self._waiting, []

@@ -17,7 +17,7 @@ from typedloops.loops.base.state import SavableLoop, load_state
 from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.context import InRun, RunContext
 from typedloops.loops.run.saving.callback_states import load_states_into
-from typedloops.loops.run.saving.content import contexts_of, named, tree_of
+from typedloops.loops.run.saving.content import contexts_of, named, settings_of, tree_of
 from typedloops.loops.run.saving.module_state import (
     has_weights,
     load_gradients_into,
@@ -28,7 +28,6 @@ from typedloops.loops.run.saving.module_state import (
 from typedloops.loops.run.saving.optimization_state import load_optimization
 from typedloops.loops.run.saving.place import SavedPlace
 from typedloops.loops.run.unwrapped import unwrapped
-from typedloops.protocols.trainer import Stage
 
 
 class Resumption:
@@ -71,12 +70,10 @@ class Resumption:
         Raises:
             CheckpointError: It does not fit.
         """
-        if self._is_of_weights(context):
-            self._load_weights(context)
-            return
         self._check_kind(context)
         loops = self.part("loops")
         self._check_tree(loops)
+        self._check_settings(context)
         self._load_loops(loops)
         load_states_into(context.listeners.callbacks, self.part("callbacks"))
         context.hook("on_load_checkpoint")(dict(self.part("custom")))
@@ -107,6 +104,14 @@ class Resumption:
         if loop is self._innermost():
             self._finish(context)
 
+    def give_up(self) -> None:
+        """The run has failed before it was where it goes on: the next one begins anew."""
+        for _, loop in self._root.walk():
+            if isinstance(loop, InRun):
+                loop.place.leave()
+            if isinstance(loop, SavableLoop):
+                loop.restarting = False
+
     def warn_of_its_place(self) -> None:
         """Say that the run is over and has not come to where it was."""
         warnings.warn(
@@ -133,18 +138,12 @@ class Resumption:
     def _depth(self, context: RunContext) -> int:
         return contexts_of(context.opened_by).index(context)
 
-    def _is_of_weights(self, context: RunContext) -> bool:
-        """Whether the run begins anew with the weights of a checkpoint: an evaluation of what a fit has saved."""
-        if context.stage is Stage.FIT:
-            return False
-        return bool(self.about.get("weights_only")) or self.about.get("stage") != str(context.stage)
-
-    def _load_weights(self, context: RunContext) -> None:
+    def load_weights(self, context: RunContext) -> None:
+        """Load the weights alone: what an evaluation wants of a fit."""
         module = unwrapped(context.module)
         if "custom" in self._content and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
             hook(dict(self.part("custom")))
         load_weights_into(str(self.path), module, self.part("module"))
-        context.resuming = None
 
     def _place_of(self, path: str, points: Collection[str], place: Mapping[str, object]) -> SavedPlace:
         point, state = place.get("point"), place.get("state")
@@ -186,6 +185,26 @@ class Resumption:
                 str(self.path),
                 "it is of another tree of loops (-: only in the checkpoint, +: only here):\n" + "\n".join(lines),
                 "Connect the loops that were there.",
+            )
+
+    def _check_settings(self, context: RunContext) -> None:
+        """Say which settings of the trainer are others, that change what is computed."""
+        there, here = self.about.get("settings"), settings_of(context.config)
+        if not is_mapping(there):
+            return
+        others = [
+            f"{name} was {there.get(name)} and is {value}" for name, value in here.items() if there.get(name) != value
+        ]
+        if others and self.exact:
+            raise CheckpointError(
+                str(self.path), f"the trainer has other settings: {'; '.join(others)}", "Give it those that it had."
+            )
+        if others:
+            warnings.warn(
+                f"{self.path}: the trainer has other settings, so the run does not go on as it would have: "
+                f"{'; '.join(others)}.",
+                UserWarning,
+                stacklevel=2,
             )
 
     def _load_loops(self, loops: Mapping[str, object]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typedloops.checkpoint import Writer
 from typedloops.checkpoint.writer import nothing
 from typedloops.loops.base.node import LoopNode
-from typedloops.loops.run.context import InRun
+from typedloops.loops.run.context import InRun, RunContext
 from typedloops.loops.run.saving.content import content_of, contexts_of, weights_content
 from typedloops.loops.run.saving.failure import innermost, settle
 from typedloops.loops.run.saving.requests import SaveRequest, SaveRequests
@@ -31,6 +31,9 @@ class Saver:
         self._format = format_
         self._writer = Writer(requests.wake)
         self._failure: BaseException | None = None
+        self._note = ""
+        self.begun: bool = False
+        """Whether everything is set up, and loops may have run."""
         self.loads: bool = loads
         """Whether there is a checkpoint that is not loaded yet."""
         self.order: int = 0
@@ -48,9 +51,14 @@ class Saver:
             isinstance(loop, InRun) and loop.place.resumed is not None for _, loop in self.root.walk()
         )
 
-    def ask(self, request: SaveRequest) -> None:
-        """Save at the next boundary: now, if no loop that could be resumed is under way."""
-        if self.under_way or self.arrives:
+    def ask(self, request: SaveRequest, context: RunContext) -> None:
+        """Save at the next boundary: now, if no loop that could be resumed is under way.
+
+        Args:
+            request: What is asked for.
+            context: The run in which it is; one within another has its next boundary in that.
+        """
+        if self.under_way or self.arrives or context.opened_by is not self.root:
             self._requests.add(request)
         else:
             self.save(request, None)
@@ -61,7 +69,7 @@ class Saver:
         for request in waiting:
             self.save(request, loop)
         for call in calls:
-            call(loop)
+            call(loop, "")
         self._writer.poll()
 
     def save(self, request: SaveRequest, at: LoopNode | None, note: str = "") -> None:
@@ -87,18 +95,18 @@ class Saver:
             error: What ends it.
             paths: Where, besides what was asked for and is still waiting.
         """
-        if error is self._failure:  # a run within this one has saved it
+        waiting, calls = self._requests.take()
+        if not self.begun or self.arrives:  # nothing has run; or what it goes on from has come further
             return
-        self._failure = error
-        waiting, _ = self._requests.take()
-        if self.arrives:  # the checkpoint that it goes on from has come further
-            return
-        requests = [*waiting, *map(SaveRequest, paths)]
-        if requests:
-            at = innermost(self.root)
-            note = f"it was saved when {type(error).__name__} ended the run, and {settle(at)}"
-            for request in requests:
-                self.save(request, at, note)
+        at = innermost(self.root)
+        if error is not self._failure:  # otherwise a run within this one, or what told of the error, was here before
+            self._failure = error
+            self._note = f"it was saved when {type(error).__name__} ended the run, and {settle(at)}"
+            for call in calls:
+                call(at, self._note)
+            waiting += map(SaveRequest, paths)
+        for request in waiting:
+            self.save(request, at, self._note)
 
     def finish(self) -> None:
         """Wait until everything is written.

@@ -34,15 +34,22 @@ class ResumeFrom:
     Args:
         path: Where it is, or `last` or `best`.
         exact: Whether anything that cannot go on exactly is an error.
+        weights: Whether it begins anew with the weights, and takes nothing else.
     """
 
     path: CheckpointPath
     exact: bool = False
+    weights: bool = False
 
 
 def resumed_from(path: CheckpointPath | None, exact: bool = False) -> ResumeFrom | None:
-    """What is meant by the arguments of a run; None is to begin anew."""
+    """What is meant by the arguments of a fit; None is to begin anew."""
     return None if path is None else ResumeFrom(path, exact)
+
+
+def weights_from(path: CheckpointPath | None) -> ResumeFrom | None:
+    """What is meant by the argument of an evaluation; None is the weights that the module has."""
+    return None if path is None else ResumeFrom(path, weights=True)
 
 
 def found(path: CheckpointPath, callbacks: Iterable[object], format_: CheckpointFormat) -> Path:
