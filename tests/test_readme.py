@@ -16,7 +16,7 @@ PAGES = {
     "docs/checkpoints.md": "report",
     "docs/checkpoint_format.md": "path",
     "docs/model_checkpoint.md": "best",
-    "docs/_verify_resume.md": "Classifier",
+    "docs/verify_resume.md": "Classifier",
 }
 """Each page with a name that its blocks make."""
 
