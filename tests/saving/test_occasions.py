@@ -354,7 +354,11 @@ def test_a_restart_that_fails_at_once_spoils_nothing(tmp_path: Path) -> None:
     failed(tmp_path, "on_train_epoch_end", 2)
     before: Any = FolderFormat().load(tmp_path / "exception")["about"]
     # Once something of a new run has run, it is that which is saved: it is asked to be.
-    for hook, ckpt_path in (("setup", None), ("setup", tmp_path / "exception"), ("on_fit_start", tmp_path / "exception")):
+    for hook, ckpt_path in (
+        ("setup", None),
+        ("setup", tmp_path / "exception"),
+        ("on_fit_start", tmp_path / "exception"),
+    ):
         trainer = Trainer(max_epochs=2, callbacks=[FailsIn(hook, 1), Saves(tmp_path, on_exception=True)])
         warnings.simplefilter("ignore")
         with pytest.raises(Fails):
