@@ -79,7 +79,9 @@ class AtBoundaries(Observing):
             loop: The loop that is there.
         """
 
-    def _boundary(self, run: RunContext, loop: LoopNode | None) -> None:
+    def _boundary(self, run: RunContext, loop: LoopNode | None, note: str) -> None:
+        if note:  # the run has failed, and is not at one
+            return
         if loop is not None and not is_over(loop):  # otherwise it is between two runs within this one, or after it
             self.at_boundary(Place.of(self.boundaries, loop), run, loop)
             self.boundaries += 1
