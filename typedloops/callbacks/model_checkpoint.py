@@ -102,7 +102,7 @@ class ModelCheckpoint(Callback[object]):
         asynchronous: bool = False,
         save_on_train_epoch_end: bool | None = None,
         save_on_exception: bool = False,
-        save_on_signals: Sequence[signal.Signals | str] = (),
+        save_on_signals: Sequence[int | str] = (),
         auto_insert_metric_name: bool = True,
     ) -> None:
         self.dirpath: Path = checked_folder(dirpath)
@@ -214,7 +214,7 @@ class ModelCheckpoint(Callback[object]):
         """Where a run that an error ends is saved; the next such time it is the same place."""
         return self.dirpath / self._keeper.reserved(ON_EXCEPTION, self._others(trainer))
 
-    def path_for_signal(self, trainer: TrainerView, signum: signal.Signals | str) -> Path:
+    def path_for_signal(self, trainer: TrainerView, signum: int | str) -> Path:
         """Where a run that gets a signal is saved; the next such time it is the same place.
 
         Raises:

@@ -1,0 +1,82 @@
+"""`ModelCheckpoint` in real fits: what it saves, and what `last` goes on from."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import typedloops
+from tests.modules import Classifier, batches
+from typedloops import Callback, ModelCheckpoint, StopReason, TrainerView
+
+# Settings are taken from tables here.
+Trainer: Any = typedloops.Trainer
+
+
+class Sends(Callback[nn.Module]):
+    """Sends a signal in the middle of a batch, and counts the batches."""
+
+    def __init__(self, signum: int | None = None, batch: int = 0) -> None:
+        self.signum = signum
+        self.batch = batch
+        self.batches = 0
+
+    def on_before_backward(self, trainer: TrainerView, module: nn.Module, loss: Tensor) -> None:
+        self.batches += 1
+        if self.signum is not None and self.batches == self.batch:
+            os.kill(os.getpid(), self.signum)
+
+
+def fitted(*callbacks: object, seed: int = 1, **arguments: Any) -> tuple[Any, Classifier]:
+    """A fit of two epochs with four batches each."""
+    torch.manual_seed(seed)
+    module = Classifier()
+    return Trainer(max_epochs=2, callbacks=callbacks).fit(module, batches(), batches(2), **arguments), module
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(map(torch.equal, a.state_dict().values(), b.state_dict().values()))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+# Signals
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_after_which_the_run_goes_on(tmp_path: Path) -> None:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    saver = ModelCheckpoint(tmp_path, every_n_epochs=9, save_on_signals=["SIGUSR1"])
+    expected, whole = fitted(saver, Sends(signal.SIGUSR1, 6))
+    assert expected.stop_reason is StopReason.MAX_EPOCHS
+    assert names(tmp_path) == ["on_sigusr1"]
+    counts = Sends()
+    again = ModelCheckpoint(tmp_path, every_n_epochs=9, save_on_signals=["SIGUSR1"])
+    result, module = fitted(again, counts, seed=99, ckpt_path="last")
+    assert (result, counts.batches) == (expected, 2)
+    assert same(module, whole)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_that_ends_the_run(tmp_path: Path) -> None:
+    heard: list[int] = []
+    signal.signal(signal.SIGTERM, lambda signum, frame: heard.append(signum))
+    expected, whole = fitted()
+    saver = ModelCheckpoint(tmp_path, every_n_epochs=9, save_on_signals=["SIGTERM"])
+    result, _ = fitted(saver, Sends(signal.SIGTERM, 6))
+    assert (result.stop_reason, heard) == (StopReason.INTERRUPTED, [signal.SIGTERM])
+    assert names(tmp_path) == ["on_sigterm"]
+    counts = Sends()
+    result, module = fitted(
+        ModelCheckpoint(tmp_path, every_n_epochs=9, save_on_signals=["SIGTERM"]), counts, seed=99, ckpt_path="last"
+    )
+    assert (result, counts.batches) == (expected, 2)
+    assert same(module, whole)
