@@ -815,8 +815,9 @@ def test_damaged_ones_are_passed_over_with_a_warning(tmp_path: Path) -> None:
     fresh = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1)
     with pytest.warns(UserWarning, match="is passed over") as warned:
         assert fresh.find("last", JsonFormat()) == tmp_path / "step=4"
+    old = tmp_path / "step=6"
     assert [str(warning.message) for warning in warned] == [
-        f"the checkpoint {tmp_path / 'step=6'} is passed over: it does not say how old it is",
+        f"the checkpoint {old} is passed over: {old}: it does not say how old it is. Load it by its path.",
         f"the checkpoint {tmp_path / 'step=8'} is passed over: {tmp_path / 'step=8'}: it is damaged. Load another.",
     ]
 

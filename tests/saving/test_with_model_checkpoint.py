@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import typedloops
 from tests.modules import Classifier, batches
 from typedloops import Callback, ModelCheckpoint, StopReason, TrainerView
+from typedloops.checkpoint import FolderFormat
 
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer
@@ -80,3 +81,62 @@ def test_a_signal_that_ends_the_run(tmp_path: Path) -> None:
     )
     assert (result, counts.batches) == (expected, 2)
     assert same(module, whole)
+
+
+# Which is the last
+
+
+class Left(Exception):
+    """The process is gone."""
+
+
+class LeavesAt(Callback[nn.Module]):
+    """Leaves the fit at the start of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer: TrainerView, module: nn.Module) -> None:
+        if trainer.current_epoch == self.epoch:
+            raise Left
+
+
+def test_the_last_is_of_the_newest_run_however_many_checkpoints_an_older_one_had(tmp_path: Path) -> None:
+    long = ModelCheckpoint(tmp_path, "old-{step}", save_top_k=-1, every_n_train_steps=1)
+    fitted(long)
+    short = ModelCheckpoint(tmp_path, "new-{epoch}")
+    with pytest.raises(Left):
+        fitted(short, LeavesAt(1), seed=2)
+    expected, whole = fitted(seed=2)
+    finds = ModelCheckpoint(tmp_path, "new-{epoch}")
+    assert finds.find("last", FolderFormat()) == tmp_path / "new-epoch=0"
+    counts = Sends()
+    result, module = fitted(finds, counts, seed=99, ckpt_path="last")
+    assert (result, counts.batches) == (expected, 4)
+    assert same(module, whole)
+
+
+def test_of_several_folders_the_last_is_the_newest_in_any(tmp_path: Path) -> None:
+    often = ModelCheckpoint(tmp_path / "often", "{step}", save_top_k=-1, every_n_train_steps=1)
+    fitted(often)
+    with pytest.raises(Left):
+        fitted(ModelCheckpoint(tmp_path / "new"), LeavesAt(1), seed=2)
+    expected, _ = fitted(seed=2)
+    counts = Sends()
+    callbacks = [
+        ModelCheckpoint(tmp_path / "often", "{step}", every_n_train_steps=9),
+        ModelCheckpoint(tmp_path / "new"),
+    ]
+    result, _ = fitted(*callbacks, counts, seed=99, ckpt_path="last")
+    assert (result, counts.batches) == (expected, 4)
+
+
+def test_checkpoints_are_numbered_on_in_a_fit_that_resumes_in_its_process(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    module, trainer = Classifier(), Trainer(max_epochs=2, callbacks=[ModelCheckpoint(tmp_path, save_top_k=-1)])
+    trainer.fit(module, batches())
+    trainer.fit_loop.max_epochs = 4
+    trainer.fit(module, batches(), resume=True)
+    abouts: list[Any] = [FolderFormat().load_part(path, "about") for path in tmp_path.iterdir() if path.is_dir()]
+    abouts.sort(key=lambda about: int(about["written"]))
+    assert [(about["epoch"], about["order"]) for about in abouts] == [(0, 1), (1, 2), (2, 3), (3, 4)]

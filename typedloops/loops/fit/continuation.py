@@ -64,11 +64,16 @@ class Continuation:
         """What was fitted; None when it is gone."""
         return self._module()
 
+    @property
+    def order(self) -> int:
+        """How many checkpoints the fit has had."""
+        return cast("int", self._run_state["order"])
+
     def content(self, root: LoopNode, listeners: Listeners, *, weights_only: bool) -> dict[str, object]:
         """A checkpoint of the end of the fit; see `content_of`."""
         module, counts = self._module(), self._run_state
-        epoch, step, order = (cast("int", counts[name]) for name in ("epoch", "step", "order"))
-        told = about(Stage.FIT, epoch, step, order + 1, weights_only=weights_only)
+        epoch, step = (cast("int", counts[name]) for name in ("epoch", "step"))
+        told = about(Stage.FIT, epoch, step, self.order + 1, weights_only=weights_only)
         if weights_only:
             return {"about": told, "module": dict(weights_of(module))}
         custom: dict[str, object] = {}

@@ -336,6 +336,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             where = self.path or type(self).__name__
             if resume:
                 self._resumed = check_continuation(where, self._continuation, model, restarting=self.restarting)
+                context.saver.order = max(context.saver.order, self._resumed.order)
             self._continuation = None
             limits = self.limits
             context.fitting = True

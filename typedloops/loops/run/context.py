@@ -50,12 +50,12 @@ class Host(TrainerView, Protocol):
 
 
 class Saving(Protocol):
-    """What saves a run."""
+    """What saves a run.
 
-    @property
-    def order(self) -> int:
-        """How many checkpoints the run has had, those of earlier processes included."""
-        ...
+    Its `order` is how many checkpoints the run has had, those of earlier processes included.
+    """
+
+    order: int
 
     def ask(self, request: SaveRequest) -> None:
         """Save at the next boundary."""
@@ -73,7 +73,7 @@ class Saving(Protocol):
 class NoSaving:
     """Saves nothing: where nobody has opened a run."""
 
-    order = 0
+    order: int = 0
 
     def ask(self, request: SaveRequest) -> None:
         """Nobody does."""

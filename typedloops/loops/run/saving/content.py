@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from time import time_ns
 
 import torch
 
@@ -130,6 +131,7 @@ def about(stage: Stage, epoch: int, step: int, order: int, *, weights_only: bool
         "epoch": epoch,
         "step": step,
         "order": order,
+        "written": time_ns(),
         "weights_only": weights_only,
         "note": "",
     }

@@ -10,8 +10,8 @@ from typing import Literal, TypeAlias, cast
 
 from typing_extensions import Protocol, runtime_checkable
 
-from typedloops._core.shapes import is_mapping
 from typedloops.errors import CheckpointError
+from typedloops.loops.run.saving.told import told_by
 from typedloops.protocols.checkpoint import CheckpointFormat
 
 CheckpointPath: TypeAlias = str | os.PathLike[str]
@@ -63,17 +63,12 @@ def found(path: CheckpointPath, callbacks: Iterable[object], format_: Checkpoint
     places = [at for callback in knowing if (at := callback.find(which, format_)) is not None]
     if places:
         # Of several folders the first has the best, and any of them the newest.
-        return places[0] if which == "best" else max(places, key=lambda at: _order_of(at, format_))
+        if which == "best" or len(places) == 1:
+            return places[0]
+        return max(places, key=lambda at: told_by(at, format_).age)
     where = f"ckpt_path={which!r}"
     if not knowing:
         raise CheckpointError(
             where, "no callback of the trainer knows of checkpoints", "Give it a ModelCheckpoint, or give a path."
         )
     raise CheckpointError(where, "there is no checkpoint yet", "Leave it out for the first run, or give a path.")
-
-
-def _order_of(path: Path, format_: CheckpointFormat) -> int:
-    """How many checkpoints there were when this one was saved."""
-    about = format_.load_part(path, "about")
-    order = about.get("order") if is_mapping(about) else None
-    return order if isinstance(order, int) else 0
