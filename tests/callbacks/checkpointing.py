@@ -93,6 +93,7 @@ class FakeTrainer:
         self.current_epoch = 0
         self.stage: Stage | None = Stage.FIT
         self.sanity_checking = False
+        self.interrupted = False
         self.order = 0
         self.cursor = 0
         self.waiting: list[tuple[Path, bool, bool, Callable[[Path], object] | None]] = []

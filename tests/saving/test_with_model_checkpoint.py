@@ -83,6 +83,71 @@ def test_a_signal_that_ends_the_run(tmp_path: Path) -> None:
     assert same(module, whole)
 
 
+CADENCES: list[dict[str, Any]] = [
+    {},
+    {"save_last": True},
+    {"save_last": "link", "save_top_k": 2},
+    {"monitor": "val_loss", "save_last": True, "every_n_train_steps": 1},
+    {"save_on_train_epoch_end": True, "every_n_train_steps": 3, "every_n_epochs": 1},
+]
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("settings", CADENCES)
+@pytest.mark.parametrize("batch", [5, 6, 8])
+def test_an_epoch_that_a_signal_cuts_off_is_gone_on_with(tmp_path: Path, settings: dict[str, Any], batch: int) -> None:
+    def saver(folder: str) -> ModelCheckpoint:
+        return ModelCheckpoint(tmp_path / folder, save_on_signals=["SIGTERM"], **settings)
+
+    expected, whole = fitted(saver("whole"))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    result, _ = fitted(saver("cut"), Sends(signal.SIGTERM, batch))
+    assert result.stop_reason is StopReason.INTERRUPTED
+    counts = Sends()
+    again = saver("cut")
+    result, module = fitted(again, counts, seed=99, ckpt_path="last")
+    assert (result, counts.batches) == (expected, 8 - batch)
+    assert same(module, whole)
+    (tmp_path / "cut" / "on_sigterm").rename(tmp_path / "on_sigterm")
+    assert names(tmp_path / "cut") == names(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_where_ctrl_c_cuts_off_an_epoch_the_one_before_is_the_last(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    class Looks(Callback[nn.Module]):
+        def on_train_epoch_end(self, trainer: TrainerView, module: nn.Module) -> None:
+            seen.append(trainer.interrupted)
+
+    expected, whole = fitted()
+    fitted(ModelCheckpoint(tmp_path, save_last=True), Looks(), Sends(signal.SIGINT, 6))
+    assert seen == [False, True]
+    assert names(tmp_path) == ["epoch=0-step=4", "last"]
+    counts = Sends()
+    result, module = fitted(ModelCheckpoint(tmp_path, save_last=True), counts, seed=99, ckpt_path="last")
+    assert (result, counts.batches) == (expected, 4)
+    assert same(module, whole)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("hook", ["on_validation_epoch_end", "on_validation_end", "on_train_epoch_end"])
+def test_a_signal_at_an_end(tmp_path: Path, hook: str) -> None:
+    class SendsIn(Callback[nn.Module]):
+        def __init__(self) -> None:
+            setattr(self, hook, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+
+    def saver() -> ModelCheckpoint:
+        return ModelCheckpoint(tmp_path, save_on_signals=["SIGTERM"], save_last=True)
+
+    expected, whole = fitted()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    fitted(SendsIn(), saver())
+    result, module = fitted(saver(), seed=99, ckpt_path="last")
+    assert result == expected
+    assert same(module, whole)
+
+
 # Which is the last
 
 

@@ -55,6 +55,9 @@ class ModelCheckpoint(Callback[object]):
     C.on_train_end            `last`, if there were steps since
     ```
 
+    A fit that Ctrl-C or a signal interrupts is not saved at these ends: the epoch that was cut off counts as
+    done there.  `save_on_signals` saves it where it was.
+
     What is kept is decided when a checkpoint is asked for, and does not depend on how fast it is
     written.  What it replaces is removed when it is on the disk, and so are leftovers of a run that was
     stopped in between when it goes on.  A fit that starts anew forgets the one before: whatever it finds in the
@@ -262,6 +265,8 @@ class ModelCheckpoint(Callback[object]):
             return
         if self._monitor is not None:
             self._monitor.validation_ended(trainer.metrics)
+        if trainer.interrupted:
+            return
         at_validations = self.save_on_train_epoch_end
         at_validations = self._from_validation if at_validations is None else not at_validations
         if at_validations and self._schedule.due_in_epoch(trainer.current_epoch):
@@ -271,6 +276,8 @@ class ModelCheckpoint(Callback[object]):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: TrainerView, module: object) -> None:
+        if trainer.interrupted:  # in the middle of the epoch: what is saved here would go on after it
+            return
         epoch, in_any_case = trainer.current_epoch, bool(self.save_on_train_epoch_end)
         due = self._schedule.due_in_epoch(epoch) and epoch != self._epoch_handled
         due = due and self.save_on_train_epoch_end is not False
@@ -281,6 +288,8 @@ class ModelCheckpoint(Callback[object]):
         self._check_monitor(trainer)
 
     def on_train_end(self, trainer: TrainerView, module: object) -> None:
+        if trainer.interrupted:
+            return
         if self.save_last is True and (self._last_in_doubt or trainer.global_step > self._last_step):
             self._save_last(trainer)
         if self.save_top_k and not self._keeper.retention.requests:

@@ -393,6 +393,11 @@ class Trainer(Generic[FL, VL, TL, PL]):
         self._runs[-1].stop.request(stop)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or a signal ends the run under way."""
+        return any(run.stop.interrupted for run in self._runs)
+
+    @property
     def current_epoch(self) -> int:
         """The index of the epoch that the last or present fit is or was in."""
         fit = self._fit
