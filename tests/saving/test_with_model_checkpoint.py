@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -205,3 +206,28 @@ def test_checkpoints_are_numbered_on_in_a_fit_that_resumes_in_its_process(tmp_pa
     abouts: list[Any] = [FolderFormat().load_part(path, "about") for path in tmp_path.iterdir() if path.is_dir()]
     abouts.sort(key=lambda about: int(about["written"]))
     assert [(about["epoch"], about["order"]) for about in abouts] == [(0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+def test_with_exact_the_last_is_one_that_a_run_goes_on_from_exactly(tmp_path: Path) -> None:
+    class Fails(Callback[nn.Module]):
+        def on_before_backward(self, trainer: TrainerView, module: nn.Module, loss: Tensor) -> None:
+            if trainer.global_step == 6:
+                raise Left
+
+    def saver(folder: str = "one") -> ModelCheckpoint:
+        return ModelCheckpoint(tmp_path / folder, save_on_exception=True)
+
+    expected, whole = fitted()
+    with pytest.raises(Left):
+        fitted(saver(), Fails())
+    assert saver().find("last", FolderFormat()) == tmp_path / "one" / "on_exception"
+    assert saver().find("last", FolderFormat(), exact=True) == tmp_path / "one" / "epoch=0-step=4"
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    counts = Sends()
+    with pytest.warns(UserWarning, match="does not go on from it exactly"):
+        fitted(saver("other"), counts, ckpt_path="last")
+    assert counts.batches == 2
+    counts = Sends()
+    result, module = fitted(saver(), counts, seed=99, ckpt_path="last", exact=True)
+    assert (result, counts.batches) == (expected, 4)
+    assert same(module, whole)

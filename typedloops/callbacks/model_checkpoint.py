@@ -185,13 +185,14 @@ class ModelCheckpoint(Callback[object]):
         """The checkpoints that are kept, and their scores."""
         return {self.dirpath / kept.name: kept.score for kept in self._keeper.retention.kept}
 
-    def find(self, which: Literal["last", "best"], format_: CheckpointFormat) -> Path | None:
+    def find(self, which: Literal["last", "best"], format_: CheckpointFormat, *, exact: bool = False) -> Path | None:
         """Where the newest or the best checkpoint is, also in a process that has saved none.
 
         Args:
             which: `last` is the newest in the folder that a run can go on from; `best` is
                 the one that this callback has last called the best.
             format_: How they are kept.
+            exact: Whether those from which no run goes on exactly are not the last.
 
         Returns:
             Its path; None if there is none.  Of checkpoints that are damaged it is warned.
@@ -203,7 +204,7 @@ class ModelCheckpoint(Callback[object]):
             raise ConfigurationError("ModelCheckpoint.find", f"there is no {which!r}", "Ask for 'last' or 'best'.")
         if which == "last":
             resumable = (found for found in checkpoints_in(self.dirpath, format_) if not found.weights_only)
-            return next((found.path for found in resumable), None)
+            return next((found.path for found in resumable if found.exact or not exact), None)
         best = self.best_model_path
         if best is not None and format_.holds(best):
             return best

@@ -24,11 +24,13 @@ class FoundCheckpoint:
         age: How new it is.
         path: Where it is.
         weights_only: Whether no run can go on from it.
+        exact: Whether a run that does goes on exactly: one that an exception ended may not.
     """
 
     age: Age
     path: Path
     weights_only: bool = field(compare=False)
+    exact: bool = field(compare=False)
 
 
 def checkpoints_in(folder: Path, format_: CheckpointFormat) -> list[FoundCheckpoint]:
@@ -73,7 +75,7 @@ def _read(path: Path, format_: CheckpointFormat) -> FoundCheckpoint | None:
     except (CheckpointError, OSError) as error:
         _warn(path, error)
         return None
-    return FoundCheckpoint(told.age, path, told.weights_only)
+    return FoundCheckpoint(told.age, path, told.weights_only, told.exact)
 
 
 def _warn(path: Path, why: object) -> None:

@@ -212,7 +212,7 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
 
 def _load(context: RunContext, resume: ResumeFrom) -> None:
     format_ = _format_of(context)
-    path = found(resume.path, context.listeners.callbacks, format_)
+    path = found(resume.path, context.listeners.callbacks, format_, exact=resume.exact)
     if context.stage is not Stage.FIT and not format_.holds(path):
         load_weights_into(str(path), unwrapped(context.module), load_weights(path))
         return

@@ -24,7 +24,9 @@ WORDS = ("last", "best")
 class FindsCheckpoints(Protocol):
     """A callback that knows where it saved: `ModelCheckpoint`."""
 
-    def find(self, which: Literal["last", "best"], format_: CheckpointFormat, /) -> Path | None: ...
+    def find(
+        self, which: Literal["last", "best"], format_: CheckpointFormat, /, *, exact: bool = False
+    ) -> Path | None: ...
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,14 @@ def resumed_from(path: CheckpointPath | None, exact: bool = False) -> ResumeFrom
     return None if path is None else ResumeFrom(path, exact)
 
 
-def found(path: CheckpointPath, callbacks: Iterable[object], format_: CheckpointFormat) -> Path:
+def found(path: CheckpointPath, callbacks: Iterable[object], format_: CheckpointFormat, *, exact: bool = False) -> Path:
     """Where a checkpoint is.
 
     Args:
         path: Its path, or `last` or `best`.
         callbacks: Those that may know.
         format_: How checkpoints are kept.
+        exact: Whether those from which no run goes on exactly are not the last.
 
     Raises:
         CheckpointError: Nobody knows, or there is none.
@@ -60,7 +63,7 @@ def found(path: CheckpointPath, callbacks: Iterable[object], format_: Checkpoint
         return Path(path)
     which = cast('Literal["last", "best"]', path)
     knowing = [callback for callback in callbacks if isinstance(callback, FindsCheckpoints)]
-    places = [at for callback in knowing if (at := callback.find(which, format_)) is not None]
+    places = [at for callback in knowing if (at := callback.find(which, format_, exact=exact)) is not None]
     if places:
         # Of several folders the first has the best, and any of them the newest.
         if which == "best" or len(places) == 1:

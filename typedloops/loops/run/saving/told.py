@@ -31,10 +31,12 @@ class Told:
     Args:
         age: How new it is.
         weights_only: Whether no run can go on from it.
+        exact: Whether a run that does goes on exactly.
     """
 
     age: Age
     weights_only: bool
+    exact: bool
 
 
 def told_by(path: Path, format_: CheckpointFormat) -> Told:
@@ -48,4 +50,4 @@ def told_by(path: Path, format_: CheckpointFormat) -> Told:
     written, order = about.get("written", 0), about.get("order")
     if not isinstance(written, int) or not isinstance(order, int):
         raise CheckpointError(str(path), "it does not say how old it is", "Load it by its path.")
-    return Told(Age(written, order), bool(about.get("weights_only")))
+    return Told(Age(written, order), bool(about.get("weights_only")), not about.get("note"))
