@@ -78,7 +78,8 @@ class Resumption:
         loops = self.part("loops")
         self._check_tree(loops)
         self._load_loops(loops)
-        load_states_into(context.listeners.callbacks, self.part("callbacks"))
+        states = self.part("callbacks")
+        load_states_into(str(self.path), context.listeners.callbacks, states, exact=self.exact)
         context.hook("on_load_checkpoint")(dict(self.part("custom")))
         self.load_module(context)
         if not self._at:
