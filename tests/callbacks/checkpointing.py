@@ -120,9 +120,10 @@ class FakeTrainer:
     def boundary(self) -> None:
         """Save what was asked for."""
         waiting, self.waiting = self.waiting, []
+        self.order += bool(waiting)
+        contents = {weights_only: self._content(weights_only) for weights_only in (False, True)}
         for path, weights_only, asynchronous, when_written in waiting:
-            self.order += 1
-            self.in_flight.append(self._writing(path, self._content(weights_only), when_written))
+            self.in_flight.append(self._writing(path, contents[weights_only], when_written))
             if not asynchronous:
                 self.write()
 

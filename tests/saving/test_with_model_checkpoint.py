@@ -208,6 +208,30 @@ def test_checkpoints_are_numbered_on_in_a_fit_that_resumes_in_its_process(tmp_pa
     assert [(about["epoch"], about["order"]) for about in abouts] == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_is_asked_for_together_is_the_same_and_listeners_are_asked_once(
+    tmp_path: Path, asynchronous: bool
+) -> None:
+    class Adds(Callback[nn.Module]):
+        calls = 0
+
+        def on_save_checkpoint(self, trainer: TrainerView, module: nn.Module, checkpoint: dict[str, object]) -> None:
+            self.calls += 1
+            checkpoint["calls"] = self.calls
+
+    adds = Adds()
+    weights = ModelCheckpoint(tmp_path, "weights", save_weights_only=True)
+    fitted(ModelCheckpoint(tmp_path, save_last=True, asynchronous=asynchronous), weights, adds)
+    assert adds.calls == 2
+    assert names(tmp_path) == ["epoch=1-step=8", "last", "weights"]
+    kept, last = (FolderFormat().load(tmp_path / name) for name in ("epoch=1-step=8", "last"))
+    assert kept["about"] == last["about"]
+    assert kept["callbacks"] == last["callbacks"]
+    assert kept["custom"] == last["custom"] == {"calls": 2}
+    abouts: list[Any] = [kept["about"], FolderFormat().load_part(tmp_path / "weights", "about")]
+    assert [about["order"] for about in abouts] == [2, 2]
+
+
 def test_with_exact_the_last_is_one_that_a_run_goes_on_from_exactly(tmp_path: Path) -> None:
     class Fails(Callback[nn.Module]):
         def on_before_backward(self, trainer: TrainerView, module: nn.Module, loss: Tensor) -> None:
