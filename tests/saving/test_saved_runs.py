@@ -479,6 +479,36 @@ def test_the_key_of_a_model_checkpoint_is_told_in_short(tmp_path: Path) -> None:
     )
 
 
+def test_weights_are_not_in_what_listeners_add_to(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Looks(Classifier):
+        def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            checkpoint["mine"] = 1
+            told.append(missing(checkpoint))
+
+        def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            told.append(missing(checkpoint))
+
+    def missing(checkpoint: dict[str, Any]) -> str:
+        assert checkpoint["mine"] == 1
+        assert "state_dict" not in checkpoint
+        with pytest.raises(KeyError) as error:
+            checkpoint["state_dict"]
+        return str(error.value.args[0])
+
+    module = Looks()
+    trainer = save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(module, batches()))
+    trainer.fit(module, batches(), ckpt_path=tmp_path / "c")
+    trainer.save_checkpoint(tmp_path / "end")
+    why = (
+        "'state_dict' is not in it: here is only what `on_save_checkpoint` puts in. Weights, optimizers, schedulers, "
+        "loops and the states of callbacks are saved by themselves"
+    )
+    assert told == [why, why, why]
+    assert FolderFormat().load_part(tmp_path / "end", "custom") == {"mine": 1}
+
+
 def test_random_numbers_of_every_generator_go_on(tmp_path: Path) -> None:
     class Draws(Classifier):
         drawn: list[tuple[float, float, float]]

@@ -15,6 +15,7 @@ from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.saving.callback_states import states_of
 from typedloops.loops.run.saving.content import about, declared, tree_of
+from typedloops.loops.run.saving.custom import Custom
 from typedloops.loops.run.saving.module_state import rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import load_optimization, optimization_state
 from typedloops.loops.run.unwrapped import unwrapped
@@ -76,7 +77,7 @@ class Continuation:
         told = about(Stage.FIT, epoch, step, self.order + 1, weights_only=weights_only)
         if weights_only:
             return {"about": told, "module": dict(weights_of(module))}
-        custom: dict[str, object] = {}
+        custom = Custom()
         listeners.hook("on_save_checkpoint")(custom)
         places = {".": {"point": "idle", "state": counts}}
         return {
@@ -87,7 +88,7 @@ class Continuation:
             "module": dict(weights_of(module)),
             "rest": {**rest_of(module), "gradients": {}},
             "optimizers": {**self._state, "windows": {}},
-            "custom": custom,
+            "custom": dict(custom),
         }
 
     def is_of(self, module: object) -> bool:

@@ -16,6 +16,7 @@ from typedloops.loops.base.state import SavableLoop, collect_state
 from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.context import InRun, RunContext
 from typedloops.loops.run.saving.callback_states import states_of
+from typedloops.loops.run.saving.custom import Custom
 from typedloops.loops.run.saving.module_state import gradients_of, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
 from typedloops.loops.run.unwrapped import unwrapped
@@ -51,7 +52,7 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
         raise CheckpointError(
             "save_checkpoint", "a prediction is under way, which nothing goes on from", "Save in a fit, or after it."
         )
-    custom: dict[str, object] = {}
+    custom = Custom()
     content: dict[str, object] = {
         "about": {**about(outermost.stage, innermost.epoch, steps_of(innermost), order), "note": note},
         "loops": {"tree": tree_of(root), "state": declared(root), "places": _places(root), "at": _path(root, at)},
@@ -69,7 +70,7 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
         hook = context.hook("on_save_checkpoint") if depth == 0 else context.listeners.of_module("on_save_checkpoint")
         if hook is not None:
             hook(custom)
-    return {**content, "custom": custom}
+    return {**content, "custom": dict(custom)}
 
 
 def weights_content(context: RunContext, order: int) -> dict[str, object]:
