@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import typedloops
 from tests.modules import Classifier, batches
 from typedloops import Callback, ModelCheckpoint, StopReason, TrainerView
 from typedloops.checkpoint import FolderFormat
+from typedloops.errors import CheckpointError
 
 # Settings are taken from tables here.
 Trainer: Any = typedloops.Trainer
@@ -255,3 +257,38 @@ def test_with_exact_the_last_is_one_that_a_run_goes_on_from_exactly(tmp_path: Pa
     result, module = fitted(saver(), counts, seed=99, ckpt_path="last", exact=True)
     assert (result, counts.batches) == (expected, 4)
     assert same(module, whole)
+
+
+def test_one_command_begins_a_fit_and_goes_on_with_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def job(*callbacks: object, seed: int = 1) -> tuple[Any, Classifier]:
+        return fitted(ModelCheckpoint(tmp_path), *callbacks, seed=seed, ckpt_path="last_if_any", exact=True)
+
+    expected, whole = fitted()
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="typedloops"), pytest.raises(Left):
+        job(LeavesAt(1))
+    assert caplog.messages == ["there is no checkpoint yet: the fit begins anew"]
+    counts = Sends()
+    result, module = job(counts, seed=99)
+    assert (result, counts.batches) == (expected, 4)
+    assert same(module, whole)
+
+
+@pytest.mark.parametrize("word", ["last", "best", "last_if_any"])
+def test_what_there_is_none_of(tmp_path: Path, word: str) -> None:
+    with pytest.raises(CheckpointError) as told:
+        fitted(ckpt_path=word)
+    assert str(told.value) == (
+        f"ckpt_path={word!r}: no callback of the trainer knows of checkpoints. "
+        "Give it a ModelCheckpoint, or give a path."
+    )
+    trainer = Trainer(callbacks=[ModelCheckpoint(tmp_path)])
+    with pytest.raises(CheckpointError) as told:
+        trainer.validate(Classifier(), batches(), ckpt_path=word)
+    none = "Give 'last_if_any' to begin anew where there is none, or give a path."
+    problem = (
+        "there is no checkpoint yet for this run of validate. Fit first, or give a path."
+        if word == "last_if_any"
+        else f"there is no checkpoint yet. {none}"
+    )
+    assert str(told.value) == f"ckpt_path={word!r}: {problem}"

@@ -37,6 +37,7 @@ finds: FindsCheckpoints = saves
 formats: list[CheckpointFormat] = [FolderFormat(), DistributedFormat()]
 trainer = Trainer(callbacks=[saves], checkpoint_format=formats[0])
 assert_type(trainer.fit(model, data, ckpt_path="last"), FitResult[Tensor])
+assert_type(trainer.fit(model, data, ckpt_path="last_if_any"), FitResult[Tensor])
 assert_type(trainer.fit(model, data, data, ckpt_path=Path("here"), exact=True), FitResult[Tensor])
 assert_type(trainer.validate(model, data, ckpt_path="best"), EvaluationResult)
 assert_type(trainer.test(model, data, ckpt_path="best"), EvaluationResult)
