@@ -93,6 +93,7 @@ class FakeTrainer:
         self.current_epoch = 0
         self.stage: Stage | None = Stage.FIT
         self.sanity_checking = False
+        self.interrupted = False
         self.order = 0
         self.cursor = 0
         self.waiting: list[tuple[Path, bool, bool, Callable[[Path], object] | None]] = []
@@ -119,9 +120,10 @@ class FakeTrainer:
     def boundary(self) -> None:
         """Save what was asked for."""
         waiting, self.waiting = self.waiting, []
+        self.order += bool(waiting)
+        contents = {weights_only: self._content(weights_only) for weights_only in (False, True)}
         for path, weights_only, asynchronous, when_written in waiting:
-            self.order += 1
-            self.in_flight.append(self._writing(path, self._content(weights_only), when_written))
+            self.in_flight.append(self._writing(path, contents[weights_only], when_written))
             if not asynchronous:
                 self.write()
 

@@ -313,12 +313,17 @@ def test_a_fit_that_goes_on_in_the_same_process_forgets_nothing(tmp_path: Path) 
 
 
 def test_a_name_of_its_own_for_an_exception_and_each_signal(tmp_path: Path) -> None:
-    saver = ModelCheckpoint(tmp_path, save_on_exception=True, save_on_signals=["SIGTERM", signal.SIGUSR1, "SIGTERM"])
+    saver = ModelCheckpoint(tmp_path, save_on_exception=True, save_on_signals=["SIGTERM", signal.SIGUSR1, 15])
     assert saver.save_on_signals == (signal.SIGTERM, signal.SIGUSR1)
     trainer = begun(saver)
     assert saver.path_for_exception(trainer.view) == tmp_path / "on_exception"
     assert saver.path_for_signal(trainer.view, signal.SIGUSR1) == tmp_path / "on_sigusr1"
-    assert saver.path_for_signal(trainer.view, "SIGTERM") == tmp_path / "on_sigterm"
+    for signum in ("SIGTERM", signal.SIGTERM, int(signal.SIGTERM)):  # handlers are given the number
+        assert saver.path_for_signal(trainer.view, signum) == tmp_path / "on_sigterm"
+    with pytest.raises(ConfigurationError, match="save_on_signals=True"):
+        saver.path_for_signal(trainer.view, True)
+    with pytest.raises(ConfigurationError, match="save_on_signals=1000"):
+        saver.path_for_signal(trainer.view, 1000)
     with pytest.raises(ConfigurationError, match="'SIGKILL'"):
         saver.path_for_signal(trainer.view, signal.SIGKILL)
 
@@ -810,8 +815,9 @@ def test_damaged_ones_are_passed_over_with_a_warning(tmp_path: Path) -> None:
     fresh = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1)
     with pytest.warns(UserWarning, match="is passed over") as warned:
         assert fresh.find("last", JsonFormat()) == tmp_path / "step=4"
+    old = tmp_path / "step=6"
     assert [str(warning.message) for warning in warned] == [
-        f"the checkpoint {tmp_path / 'step=6'} is passed over: it does not say how old it is",
+        f"the checkpoint {old} is passed over: {old}: it does not say how old it is. Load it by its path.",
         f"the checkpoint {tmp_path / 'step=8'} is passed over: {tmp_path / 'step=8'}: it is damaged. Load another.",
     ]
 
@@ -1013,8 +1019,8 @@ FORMAT = "Give a format as in '{epoch:03d}' or '{val_loss:.3f}'."
             f"(save_on_signals='SIGKILL'): it is no signal at which a run is saved. {SIGNALS}",
         ),
         (
-            {"save_on_signals": [15]},
-            f"(save_on_signals=15): it is no signal at which a run is saved. {SIGNALS}",
+            {"save_on_signals": [9]},
+            f"(save_on_signals=9): it is no signal at which a run is saved. {SIGNALS}",
         ),
     ],
 )

@@ -137,7 +137,7 @@ def test_what_goes_wrong_is_told_and_nothing_else_is_lost(held: Held, tmp_path: 
         writer.finish()
     assert str(told.value) == (
         f"{tmp_path / 'a'}: it was not written: the disk is gone. "
-        "Those before it are as they were, and the next one is tried."
+        "Those before it are as they were: a run can go on from the newest."
     )
     assert isinstance(told.value.__cause__, RuntimeError)
     assert written == [tmp_path / "b"]

@@ -43,7 +43,7 @@ OF_RUNS = (
 )
 """The hooks of the run itself, which each process calls."""
 
-OWN = ("since_validation", "elapsed", "order")
+OWN = ("since_validation", "elapsed", "written", "order")
 """What each process has of its own in a checkpoint: times, and how many checkpoints there were before."""
 
 

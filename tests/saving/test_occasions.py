@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -47,17 +47,6 @@ class Saves(Callback[nn.Module]):
         self.batches += 1
         if self.batches in self.send:
             os.kill(os.getpid(), self.send[self.batches])
-
-
-@pytest.fixture
-def handlers() -> Generator[None]:
-    """The handlers of this process as they were, whatever a test does."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-    before = {number: signal.getsignal(number) for number in numbers}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def fitted(**settings: Any) -> tuple[Any, Classifier]:

@@ -22,7 +22,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 import typedloops
 from tests.modules import Batch, Classifier, batches
-from typedloops import Callback, FitLoop, Loop, ModuleHooks, StepLoop, TrainerView
+from typedloops import Callback, FitLoop, Loop, ModelCheckpoint, ModuleHooks, StepLoop, TrainerView
 from typedloops.checkpoint import FolderFormat
 from typedloops.errors import CheckpointError, LoaderError, MisuseError, StateError
 from typedloops.loops.run.computing.rng import RngStates
@@ -428,22 +428,88 @@ class Counts(Callback[nn.Module]):
 
 
 def test_callbacks_by_their_keys(tmp_path: Path) -> None:
-    def callbacks() -> list[Counts]:
-        return [Counts(), Counts(), Counts("mine")]
+    def fit(*callbacks: Counts, exact: bool = False) -> None:
+        trainer = Trainer(max_epochs=2, callbacks=callbacks)
+        trainer.fit(Classifier(), batches(), ckpt_path=tmp_path / "c", exact=exact)
 
-    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Classifier(), batches()), callbacks=callbacks())
+    callbacks = [Counts(), Counts("mine")]
+    callbacks[1].batches = 10
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Classifier(), batches()), callbacks=callbacks)
     content: Any = FolderFormat().load(tmp_path / "c")
     key = f"{Counts.__module__}.Counts"
-    assert content["callbacks"] == {key: {"batches": 3}, f"{key}#2": {"batches": 3}, "mine": {"batches": 3}}
-    others = callbacks()
-    Trainer(max_epochs=2, callbacks=others).fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
-    assert [callback.batches for callback in others] == [8, 8, 8]
-    with pytest.warns(UserWarning, match="not here") as told:
-        Trainer(max_epochs=2, callbacks=[Counts("mine")]).fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
-    assert str(told[0].message) == (
-        f"the checkpoint has the states of callbacks that are not here: {key}, {key}#2. Give the trainer the same "
+    assert content["callbacks"] == {key: {"batches": 3}, "mine": {"batches": 13}}
+    others = [Counts("mine"), Counts()]
+    fit(*others, exact=True)
+    assert [callback.batches for callback in others] == [18, 8]
+    told = (
+        f"{tmp_path / 'c'}: it has the states of callbacks that are not here: {key}. Give the trainer the same "
         "callbacks to go on as before."
     )
+    with pytest.warns(UserWarning, match="not here") as warned:
+        fit(Counts("mine"))
+    assert str(warned[0].message) == told
+    assert refused(lambda: fit(Counts("mine"), exact=True)) == told
+
+
+def test_callbacks_whose_states_could_be_mistaken(tmp_path: Path) -> None:
+    def told(key: str) -> str:
+        return (
+            f"callback Counts: another one has the same key, {key}, so that their states could be mistaken. Give each "
+            "a `state_key`, an attribute or a property: a string of its own."
+        )
+
+    def save(*callbacks: Counts) -> str:
+        trainer = Trainer(max_epochs=1, callbacks=[*callbacks, SaveAt(tmp_path / "c", 3)])
+        return refused(lambda: trainer.fit(Classifier(), batches()))
+
+    own = f"{Counts.__module__}.Counts"
+    assert save(Counts(), Counts()) == told(own)
+    assert save(Counts("mine"), Counts(), Counts("mine")) == told("mine")
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Classifier(), batches()), callbacks=[Counts()])
+    other = Trainer(max_epochs=2, callbacks=[Counts(), Counts()])
+    assert refused(lambda: other.fit(Classifier(), batches(), ckpt_path=tmp_path / "c")) == told(own)
+
+
+def test_the_key_of_a_model_checkpoint_is_told_in_short(tmp_path: Path) -> None:
+    saver = ModelCheckpoint(tmp_path / "saver")
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Classifier(), batches()), callbacks=[saver])
+    with pytest.warns(UserWarning, match="not here") as warned:
+        Trainer(max_epochs=2).fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
+    assert str(warned[0].message) == (
+        f"{tmp_path / 'c'}: it has the states of callbacks that are not here: "
+        'ModelCheckpoint{"filename": "{epoch}-{step}", "monitor":...}. '
+        "Give the trainer the same callbacks to go on as before."
+    )
+
+
+def test_weights_are_not_in_what_listeners_add_to(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Looks(Classifier):
+        def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            checkpoint["mine"] = 1
+            told.append(missing(checkpoint))
+
+        def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            told.append(missing(checkpoint))
+
+    def missing(checkpoint: dict[str, Any]) -> str:
+        assert checkpoint["mine"] == 1
+        assert "state_dict" not in checkpoint
+        with pytest.raises(KeyError) as error:
+            checkpoint["state_dict"]
+        return str(error.value.args[0])
+
+    module = Looks()
+    trainer = save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(module, batches()))
+    trainer.fit(module, batches(), ckpt_path=tmp_path / "c")
+    trainer.save_checkpoint(tmp_path / "end")
+    why = (
+        "'state_dict' is not in it: here is only what `on_save_checkpoint` puts in. Weights, optimizers, schedulers, "
+        "loops and the states of callbacks are saved by themselves"
+    )
+    assert told == [why, why, why]
+    assert FolderFormat().load_part(tmp_path / "end", "custom") == {"mine": 1}
 
 
 def test_random_numbers_of_every_generator_go_on(tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ class ModelCheckpoint(Callback[object]):
     C.on_train_end            `last`, if there were steps since
     ```
 
+    A fit that Ctrl-C or a signal interrupts is not saved at these ends: the epoch that was cut off counts as
+    done there.  `save_on_signals` saves it where it was.
+
     What is kept is decided when a checkpoint is asked for, and does not depend on how fast it is
     written.  What it replaces is removed when it is on the disk, and so are leftovers of a run that was
     stopped in between when it goes on.  A fit that starts anew forgets the one before: whatever it finds in the
@@ -102,7 +105,7 @@ class ModelCheckpoint(Callback[object]):
         asynchronous: bool = False,
         save_on_train_epoch_end: bool | None = None,
         save_on_exception: bool = False,
-        save_on_signals: Sequence[signal.Signals | str] = (),
+        save_on_signals: Sequence[int | str] = (),
         auto_insert_metric_name: bool = True,
     ) -> None:
         self.dirpath: Path = checked_folder(dirpath)
@@ -182,13 +185,14 @@ class ModelCheckpoint(Callback[object]):
         """The checkpoints that are kept, and their scores."""
         return {self.dirpath / kept.name: kept.score for kept in self._keeper.retention.kept}
 
-    def find(self, which: Literal["last", "best"], format_: CheckpointFormat) -> Path | None:
+    def find(self, which: Literal["last", "best"], format_: CheckpointFormat, *, exact: bool = False) -> Path | None:
         """Where the newest or the best checkpoint is, also in a process that has saved none.
 
         Args:
             which: `last` is the newest in the folder that a run can go on from; `best` is
                 the one that this callback has last called the best.
             format_: How they are kept.
+            exact: Whether those from which no run goes on exactly are not the last.
 
         Returns:
             Its path; None if there is none.  Of checkpoints that are damaged it is warned.
@@ -200,7 +204,7 @@ class ModelCheckpoint(Callback[object]):
             raise ConfigurationError("ModelCheckpoint.find", f"there is no {which!r}", "Ask for 'last' or 'best'.")
         if which == "last":
             resumable = (found for found in checkpoints_in(self.dirpath, format_) if not found.weights_only)
-            return next((found.path for found in resumable), None)
+            return next((found.path for found in resumable if found.exact or not exact), None)
         best = self.best_model_path
         if best is not None and format_.holds(best):
             return best
@@ -214,7 +218,7 @@ class ModelCheckpoint(Callback[object]):
         """Where a run that an error ends is saved; the next such time it is the same place."""
         return self.dirpath / self._keeper.reserved(ON_EXCEPTION, self._others(trainer))
 
-    def path_for_signal(self, trainer: TrainerView, signum: signal.Signals | str) -> Path:
+    def path_for_signal(self, trainer: TrainerView, signum: int | str) -> Path:
         """Where a run that gets a signal is saved; the next such time it is the same place.
 
         Raises:
@@ -262,6 +266,8 @@ class ModelCheckpoint(Callback[object]):
             return
         if self._monitor is not None:
             self._monitor.validation_ended(trainer.metrics)
+        if trainer.interrupted:
+            return
         at_validations = self.save_on_train_epoch_end
         at_validations = self._from_validation if at_validations is None else not at_validations
         if at_validations and self._schedule.due_in_epoch(trainer.current_epoch):
@@ -271,6 +277,8 @@ class ModelCheckpoint(Callback[object]):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: TrainerView, module: object) -> None:
+        if trainer.interrupted:  # in the middle of the epoch: what is saved here would go on after it
+            return
         epoch, in_any_case = trainer.current_epoch, bool(self.save_on_train_epoch_end)
         due = self._schedule.due_in_epoch(epoch) and epoch != self._epoch_handled
         due = due and self.save_on_train_epoch_end is not False
@@ -281,6 +289,8 @@ class ModelCheckpoint(Callback[object]):
         self._check_monitor(trainer)
 
     def on_train_end(self, trainer: TrainerView, module: object) -> None:
+        if trainer.interrupted:
+            return
         if self.save_last is True and (self._last_in_doubt or trainer.global_step > self._last_step):
             self._save_last(trainer)
         if self.save_top_k and not self._keeper.retention.requests:

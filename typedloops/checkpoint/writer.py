@@ -137,6 +137,5 @@ class Writer:
 def _told(path: Path, error: Exception) -> CheckpointError:
     if isinstance(error, CheckpointError) and error.where == str(path):
         return error
-    return CheckpointError(
-        str(path), f"it was not written: {error}", "Those before it are as they were, and the next one is tried."
-    )
+    problem = f"it was not written: {error}".rstrip(".")
+    return CheckpointError(str(path), problem, "Those before it are as they were: a run can go on from the newest.")

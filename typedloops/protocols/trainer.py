@@ -44,6 +44,11 @@ class TrainerView(Protocol):
     @should_stop.setter
     def should_stop(self, stop: bool, /) -> None: ...
     @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or a signal ends the run under way: the epoch is cut off, and its validation left out."""
+        ...
+
+    @property
     def stage(self) -> Stage | None:
         """What the run under way is for; None when there is none."""
         ...

@@ -393,6 +393,11 @@ class Trainer(Generic[FL, VL, TL, PL]):
         self._runs[-1].stop.request(stop)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or a signal ends the run under way."""
+        return any(run.stop.interrupted for run in self._runs)
+
+    @property
     def current_epoch(self) -> int:
         """The index of the epoch that the last or present fit is or was in."""
         fit = self._fit
@@ -497,7 +502,8 @@ class Trainer(Generic[FL, VL, TL, PL]):
         """Let the next run go on from a checkpoint: what `ckpt_path=` of `fit` does, for entry loops of any kind.
 
         Args:
-            path: Where it is, or `last` or `best` of those that a `ModelCheckpoint` has saved.
+            path: Where it is, or `last` or `best` of those that a `ModelCheckpoint` has saved; `last_if_any` lets a
+                fit begin anew where there is none yet.
             exact: Whether anything that cannot go on exactly is an error, not a warning.
         """
         self._resume_from = ResumeFrom(path, exact)

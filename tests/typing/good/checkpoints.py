@@ -13,6 +13,8 @@ from tests.typing.good.models import Classifier, batches
 from typedloops import Callback, EvaluationResult, FitResult, ModuleHooks, Trainer, TrainerView
 from typedloops.callbacks import ModelCheckpoint
 from typedloops.checkpoint import DistributedFormat, FolderFormat, Manifest, describe, load_weights
+from typedloops.loops.run.saving.occasions import SavesOnException, SavesOnSignals
+from typedloops.loops.run.saving.sources import FindsCheckpoints
 from typedloops.protocols import CheckpointFormat
 
 model, data = Classifier(), batches()
@@ -29,9 +31,13 @@ saves = ModelCheckpoint(
     save_on_exception=True,
     asynchronous=True,
 )
+on_signals: SavesOnSignals = saves
+on_exception: SavesOnException = saves
+finds: FindsCheckpoints = saves
 formats: list[CheckpointFormat] = [FolderFormat(), DistributedFormat()]
 trainer = Trainer(callbacks=[saves], checkpoint_format=formats[0])
 assert_type(trainer.fit(model, data, ckpt_path="last"), FitResult[Tensor])
+assert_type(trainer.fit(model, data, ckpt_path="last_if_any"), FitResult[Tensor])
 assert_type(trainer.fit(model, data, data, ckpt_path=Path("here"), exact=True), FitResult[Tensor])
 assert_type(trainer.validate(model, data, ckpt_path="best"), EvaluationResult)
 assert_type(trainer.test(model, data, ckpt_path="best"), EvaluationResult)

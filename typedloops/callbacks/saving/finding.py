@@ -10,24 +10,10 @@ from pathlib import Path
 
 from typedloops._core.shapes import is_mapping
 from typedloops.errors import CheckpointError
+from typedloops.loops.run.saving.told import Age, told_by
 from typedloops.protocols.checkpoint import CheckpointFormat
 
 HIDDEN = re.compile(r"\.(?P<name>.+)\.[^.]+\.[^.]+")
-
-
-@dataclass(frozen=True, order=True)
-class Age:
-    """How new a checkpoint is.
-
-    Args:
-        order: How many its run had before it.
-        step: How many optimizer steps.
-        epoch: In which epoch.
-    """
-
-    order: int
-    step: int
-    epoch: int
 
 
 @dataclass(frozen=True, order=True)
@@ -38,11 +24,13 @@ class FoundCheckpoint:
         age: How new it is.
         path: Where it is.
         weights_only: Whether no run can go on from it.
+        exact: Whether a run that does goes on exactly: one that an exception ended may not.
     """
 
     age: Age
     path: Path
     weights_only: bool = field(compare=False)
+    exact: bool = field(compare=False)
 
 
 def checkpoints_in(folder: Path, format_: CheckpointFormat) -> list[FoundCheckpoint]:
@@ -83,16 +71,11 @@ def _names(folder: Path) -> set[str]:
 
 def _read(path: Path, format_: CheckpointFormat) -> FoundCheckpoint | None:
     try:
-        part = format_.load_part(path, "about")
+        told = told_by(path, format_)
     except (CheckpointError, OSError) as error:
         _warn(path, error)
         return None
-    about: Mapping[str, object] = part if is_mapping(part) else {}
-    order, step, epoch = (about.get(name) for name in ("order", "step", "epoch"))
-    if not isinstance(order, int) or not isinstance(step, int) or not isinstance(epoch, int):
-        _warn(path, "it does not say how old it is")
-        return None
-    return FoundCheckpoint(Age(order, step, epoch), path, bool(about.get("weights_only")))
+    return FoundCheckpoint(told.age, path, told.weights_only, told.exact)
 
 
 def _warn(path: Path, why: object) -> None:

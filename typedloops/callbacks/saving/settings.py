@@ -107,14 +107,13 @@ def checked_signals(signals: object) -> tuple[signal.Signals, ...]:
 
 
 def checked_signal(setting: str, given: object) -> signal.Signals:
-    """A signal, given itself or as its name.
+    """A signal, given itself, as its number (which is what a handler gets) or as its name.
 
     Raises:
         ConfigurationError: It is none at which a run could be saved.
     """
-    name = given.name if isinstance(given, signal.Signals) else given
-    found: object = getattr(signal, name, None) if isinstance(name, str) and name in SIGNALS else None
-    if not isinstance(found, signal.Signals):
+    found = _signal(given)
+    if found is None or found.name not in SIGNALS:
         raise wrong(
             setting,
             getattr(given, "name", given),
@@ -122,3 +121,12 @@ def checked_signal(setting: str, given: object) -> signal.Signals:
             f"Give some of {', '.join(name for name in SIGNALS if hasattr(signal, name))}.",
         )
     return found
+
+
+def _signal(given: object) -> signal.Signals | None:
+    if isinstance(given, str):
+        return signal.Signals.__members__.get(given)
+    try:
+        return signal.Signals(given) if isinstance(given, int) and not isinstance(given, bool) else None
+    except ValueError:
+        return None

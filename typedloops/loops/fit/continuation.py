@@ -15,6 +15,7 @@ from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.saving.callback_states import states_of
 from typedloops.loops.run.saving.content import about, declared, tree_of
+from typedloops.loops.run.saving.custom import Custom
 from typedloops.loops.run.saving.module_state import modes_of, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import load_optimization, optimization_state
 from typedloops.loops.run.unwrapped import unwrapped
@@ -66,14 +67,19 @@ class Continuation:
         """What was fitted; None when it is gone."""
         return self._module()
 
+    @property
+    def order(self) -> int:
+        """How many checkpoints the fit has had."""
+        return cast("int", self._run_state["order"])
+
     def content(self, root: LoopNode, listeners: Listeners, *, weights_only: bool) -> dict[str, object]:
         """A checkpoint of the end of the fit; see `content_of`."""
         module, counts = self._module(), self._run_state
-        epoch, step, order = (cast("int", counts[name]) for name in ("epoch", "step", "order"))
-        told = about(Stage.FIT, epoch, step, order + 1, weights_only=weights_only)
+        epoch, step = (cast("int", counts[name]) for name in ("epoch", "step"))
+        told = about(Stage.FIT, epoch, step, self.order + 1, weights_only=weights_only)
         if weights_only:
             return {"about": told, "module": dict(weights_of(module))}
-        custom: dict[str, object] = {}
+        custom = Custom()
         listeners.hook("on_save_checkpoint")(custom)
         places = {".": {"point": "idle", "state": counts}}
         return {
@@ -84,7 +90,7 @@ class Continuation:
             "module": dict(weights_of(module)),
             "rest": {**rest_of(module), **self._modes, "gradients": {}},
             "optimizers": {**self._state, "windows": {}},
-            "custom": custom,
+            "custom": dict(custom),
         }
 
     def is_of(self, module: object) -> bool:

@@ -87,7 +87,8 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
     saved, or a path.  It begins where that was taken, and ends with the same bits as a fit that was never
     interrupted; of the hooks above, those of `on_run_start` are called anew, and those of an epoch or a
     validation that was under way are not.  What cannot go on exactly is told by a warning, or is an
-    error with `exact=True`.
+    error with `exact=True`.  `last_if_any` is `last`, and begins anew where there is none yet: so a job
+    that is queued again has one command.
 
     A loader may also be given as a function that makes one: it is called when the fit starts, and
     once more every `reload_dataloaders_every_n_epochs`.
@@ -337,6 +338,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             where = self.path or type(self).__name__
             if resume:
                 self._resumed = check_continuation(where, self._continuation, model, restarting=self.restarting)
+                context.saver.order = max(context.saver.order, self._resumed.order)
             self._continuation = None
             limits = self.limits
             context.fitting = True

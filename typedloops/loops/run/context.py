@@ -51,12 +51,12 @@ class Host(TrainerView, Protocol):
 
 
 class Saving(Protocol):
-    """What saves a run."""
+    """What saves a run.
 
-    @property
-    def order(self) -> int:
-        """How many checkpoints the run has had, those of earlier processes included."""
-        ...
+    Its `order` is how many checkpoints the run has had, those of earlier processes included.
+    """
+
+    order: int
 
     def ask(self, request: SaveRequest, context: RunContext) -> None:
         """Save at the next boundary of a run."""
@@ -78,7 +78,7 @@ class Saving(Protocol):
 class NoSaving:
     """Saves nothing: where nobody has opened a run."""
 
-    order = 0
+    order: int = 0
 
     def ask(self, request: SaveRequest, context: RunContext) -> None:
         """Nobody does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Collection, Generator, Iterable
@@ -9,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import cast
 
 from typedloops.checkpoint import FolderFormat, load_weights
-from typedloops.errors import MisuseError, add_note
+from typedloops.errors import CheckpointError, MisuseError, add_note
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.computing.torch_settings import torch_settings
@@ -20,12 +21,14 @@ from typedloops.loops.run.saving.module_state import load_weights_into
 from typedloops.loops.run.saving.occasions import paths_after_exception
 from typedloops.loops.run.saving.resumption import Resumption
 from typedloops.loops.run.saving.saver import Saver
-from typedloops.loops.run.saving.sources import ResumeFrom, found
+from typedloops.loops.run.saving.sources import IF_ANY, ResumeFrom, found
 from typedloops.loops.run.settings.config import RunConfig
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.checkpoint import CheckpointFormat
 from typedloops.protocols.loop import AnyLoop
 from typedloops.protocols.trainer import Stage
+
+logger: logging.Logger = logging.getLogger("typedloops")
 
 
 @contextmanager
@@ -232,7 +235,10 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
 
 def _load(context: RunContext, resume: ResumeFrom) -> None:
     format_ = _format_of(context)
-    path = found(resume.path, context.listeners.callbacks, format_)
+    path = found(resume.path, context.listeners.callbacks, format_, exact=resume.exact)
+    if path is None:
+        _check_begins_anew(context.stage)
+        return
     if resume.weights and not format_.holds(path):
         load_weights_into(str(path), unwrapped(context.module), load_weights(path))
         return
@@ -244,6 +250,15 @@ def _load(context: RunContext, resume: ResumeFrom) -> None:
     resumption.begin(context)
     if isinstance(context.saver, Saver):
         context.saver.order = resumption.order
+
+
+def _check_begins_anew(stage: Stage) -> None:
+    """Let a fit begin anew where there is no checkpoint; weights that nobody has trained are not worth evaluating."""
+    if stage is not Stage.FIT:
+        raise CheckpointError(
+            f"ckpt_path={IF_ANY!r}", f"there is no checkpoint yet for this run of {stage}", "Fit first, or give a path."
+        )
+    logger.info("there is no checkpoint yet: the fit begins anew")
 
 
 def _check_not_resumed(loop: LoopNode, resume: ResumeFrom | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from time import time_ns
 
 import torch
 
@@ -15,6 +16,7 @@ from typedloops.loops.base.state import SavableLoop, collect_state
 from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.context import InRun, RunContext
 from typedloops.loops.run.saving.callback_states import states_of
+from typedloops.loops.run.saving.custom import Custom
 from typedloops.loops.run.saving.module_state import gradients_of, has_weights, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
 from typedloops.loops.run.settings.config import RunConfig
@@ -50,7 +52,7 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
         raise CheckpointError(
             "save_checkpoint", "a prediction is under way, which nothing goes on from", "Save in a fit, or after it."
         )
-    custom: dict[str, object] = {}
+    custom = Custom()
     content: dict[str, object] = {
         "about": {
             **about(outermost.stage, innermost.epoch, steps_of(innermost), order),
@@ -72,7 +74,7 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
         hook = context.hook("on_save_checkpoint") if depth == 0 else context.listeners.of_module("on_save_checkpoint")
         if hook is not None:
             hook(custom)
-    return {**content, "custom": custom}
+    return {**content, "custom": dict(custom)}
 
 
 def weights_content(context: RunContext, order: int) -> dict[str, object]:
@@ -134,6 +136,7 @@ def about(stage: Stage, epoch: int, step: int, order: int, *, weights_only: bool
         "epoch": epoch,
         "step": step,
         "order": order,
+        "written": time_ns(),
         "weights_only": weights_only,
         "note": "",
     }

@@ -18,6 +18,7 @@ from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.context import InRun, RunContext
 from typedloops.loops.run.saving.callback_states import load_states_into
 from typedloops.loops.run.saving.content import contexts_of, named, settings_of, tree_of
+from typedloops.loops.run.saving.custom import Custom
 from typedloops.loops.run.saving.module_state import (
     has_weights,
     load_gradients_into,
@@ -75,8 +76,9 @@ class Resumption:
         self._check_tree(loops)
         self._check_settings(context)
         self._load_loops(loops)
-        load_states_into(context.listeners.callbacks, self.part("callbacks"))
-        context.hook("on_load_checkpoint")(dict(self.part("custom")))
+        states = self.part("callbacks")
+        load_states_into(str(self.path), context.listeners.callbacks, states, exact=self.exact)
+        context.hook("on_load_checkpoint")(Custom(self.part("custom")))
         self.load_module(context)
         if not self._at:
             self._finish(context)
@@ -90,7 +92,7 @@ class Resumption:
             load_weights_into(str(self.path), module, weights)
         load_rest_into(module, self.part("rest", depth))
         if depth and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
-            hook(dict(self.part("custom")))
+            hook(Custom(self.part("custom")))
 
     def load_optimization(self, context: RunContext) -> None:
         """Load the states of optimizers, schedulers and scaler."""
@@ -142,7 +144,7 @@ class Resumption:
         """Load the weights alone: what an evaluation wants of a fit."""
         module = unwrapped(context.module)
         if "custom" in self._content and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
-            hook(dict(self.part("custom")))
+            hook(Custom(self.part("custom")))
         load_weights_into(str(self.path), module, self.part("module"))
 
     def _place_of(self, path: str, points: Collection[str], place: Mapping[str, object]) -> SavedPlace:

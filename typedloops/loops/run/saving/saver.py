@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from typedloops.checkpoint import Writer
@@ -66,8 +66,7 @@ class Saver:
     def serve(self, loop: LoopNode | None) -> None:
         """Save what was asked for; `loop` is at one of its points."""
         waiting, calls = self._requests.take()
-        for request in waiting:
-            self.save(request, loop)
+        self._save(waiting, loop)
         for call in calls:
             call(loop, "")
         self._writer.poll()
@@ -80,13 +79,7 @@ class Saver:
             at: The innermost loop that is under way; None when none is.
             note: Why the run does not go on exactly from here; empty when it does.
         """
-        self.order += 1
-        content = (
-            weights_content(contexts_of(self.root if at is None else at)[-1], self.order)
-            if request.weights_only
-            else content_of(self.root, at, self.order, note)
-        )
-        self._write(request, content)
+        self._save([request], at, note)
 
     def after_exception(self, error: BaseException, paths: Iterable[Path]) -> None:
         """Save a run that ends with `error`, as it is now.
@@ -105,8 +98,7 @@ class Saver:
             for call in calls:
                 call(at, self._note)
             waiting += map(SaveRequest, paths)
-        for request in waiting:
-            self.save(request, at, self._note)
+        self._save(waiting, at, self._note)
 
     def finish(self) -> None:
         """Wait until everything is written.
@@ -116,6 +108,22 @@ class Saver:
         """
         self.serve(innermost(self.root))
         self._writer.finish()
+
+    def _save(self, requests: Collection[SaveRequest], at: LoopNode | None, note: str = "") -> None:
+        """Save the same in each place: listeners are asked once, and what there is has one number."""
+        if not requests:
+            return
+        self.order += 1
+        made: dict[bool, dict[str, object]] = {}
+        for request in requests:
+            if request.weights_only not in made:
+                made[request.weights_only] = self._content(at, note, weights_only=request.weights_only)
+            self._write(request, made[request.weights_only])
+
+    def _content(self, at: LoopNode | None, note: str, *, weights_only: bool) -> dict[str, object]:
+        if weights_only:
+            return weights_content(contexts_of(self.root if at is None else at)[-1], self.order)
+        return content_of(self.root, at, self.order, note)
 
     def _write(self, request: SaveRequest, content: dict[str, object]) -> None:
         write = self._writer.write_later if request.asynchronous else self._writer.write

@@ -6,25 +6,28 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Final, Literal, TypeAlias
 
 from typing_extensions import Protocol, runtime_checkable
 
-from typedloops._core.shapes import is_mapping
 from typedloops.errors import CheckpointError
+from typedloops.loops.run.saving.told import told_by
 from typedloops.protocols.checkpoint import CheckpointFormat
 
 CheckpointPath: TypeAlias = str | os.PathLike[str]
-"""A path, or `last` or `best` of those that the trainer's `ModelCheckpoint` has saved."""
+"""A path, or a word: `last` or `best` of those that the trainer's `ModelCheckpoint` has saved, or `last_if_any`."""
 
-WORDS = ("last", "best")
+IF_ANY: Final = "last_if_any"
+WORDS: Final = ("last", "best", IF_ANY)
 
 
 @runtime_checkable
 class FindsCheckpoints(Protocol):
     """A callback that knows where it saved: `ModelCheckpoint`."""
 
-    def find(self, which: Literal["last", "best"], format_: CheckpointFormat, /) -> Path | None: ...
+    def find(
+        self, which: Literal["last", "best"], format_: CheckpointFormat, /, *, exact: bool = False
+    ) -> Path | None: ...
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class ResumeFrom:
     """A checkpoint that a run is to go on from.
 
     Args:
-        path: Where it is, or `last` or `best`.
+        path: Where it is, or `last`, `best` or `last_if_any`.
         exact: Whether anything that cannot go on exactly is an error.
         weights: Whether it begins anew with the weights, and takes nothing else.
     """
@@ -52,35 +55,37 @@ def weights_from(path: CheckpointPath | None) -> ResumeFrom | None:
     return None if path is None else ResumeFrom(path, weights=True)
 
 
-def found(path: CheckpointPath, callbacks: Iterable[object], format_: CheckpointFormat) -> Path:
-    """Where a checkpoint is.
+def found(
+    path: CheckpointPath, callbacks: Iterable[object], format_: CheckpointFormat, *, exact: bool = False
+) -> Path | None:
+    """Where a checkpoint is; None where there is none yet and a fit may begin anew.
 
     Args:
-        path: Its path, or `last` or `best`.
+        path: Its path, or `last`, `best` or `last_if_any`.
         callbacks: Those that may know.
         format_: How checkpoints are kept.
+        exact: Whether those from which no run goes on exactly are not the last.
 
     Raises:
         CheckpointError: Nobody knows, or there is none.
     """
     if path not in WORDS:
         return Path(path)
-    which = cast('Literal["last", "best"]', path)
+    which: Literal["last", "best"] = "best" if path == "best" else "last"
     knowing = [callback for callback in callbacks if isinstance(callback, FindsCheckpoints)]
-    places = [at for callback in knowing if (at := callback.find(which, format_)) is not None]
+    places = [at for callback in knowing if (at := callback.find(which, format_, exact=exact)) is not None]
     if places:
         # Of several folders the first has the best, and any of them the newest.
-        return places[0] if which == "best" else max(places, key=lambda at: _order_of(at, format_))
-    where = f"ckpt_path={which!r}"
+        if which == "best" or len(places) == 1:
+            return places[0]
+        return max(places, key=lambda at: told_by(at, format_).age)
+    where = f"ckpt_path={path!r}"
     if not knowing:
         raise CheckpointError(
             where, "no callback of the trainer knows of checkpoints", "Give it a ModelCheckpoint, or give a path."
         )
-    raise CheckpointError(where, "there is no checkpoint yet", "Leave it out for the first run, or give a path.")
-
-
-def _order_of(path: Path, format_: CheckpointFormat) -> int:
-    """How many checkpoints there were when this one was saved."""
-    about = format_.load_part(path, "about")
-    order = about.get("order") if is_mapping(about) else None
-    return order if isinstance(order, int) else 0
+    if path == IF_ANY:
+        return None
+    raise CheckpointError(
+        where, "there is no checkpoint yet", f"Give {IF_ANY!r} to begin anew where there is none, or give a path."
+    )
