@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ConstantLR, MultiStepLR, SequentialLR
+from torch.utils.data import DataLoader, Sampler
 
-from tests.modules import Classifier, batches
-from tests.saving.test_saved_runs import Trainer, same, save_at
+from tests.modules import Batch, Classifier, batches
+from tests.modules import Stream as PlainStream
+from tests.saving.test_saved_runs import Left, SaveAt, Trainer, refused, same, save_at
+from typedloops import Callback, TrainerView
+from typedloops.errors import LoaderError
 
 
 def goes_on_exactly(
@@ -62,3 +70,198 @@ class Scheduled(Classifier):
 
 def test_a_learning_rate_of_numpy_and_the_counter_of_a_scheduler(tmp_path: Path) -> None:
     goes_on_exactly(tmp_path / "c", Scheduled)
+
+
+# Batches that are objects
+
+
+@dataclass
+class Item:
+    """A batch that is no plain data."""
+
+    x: Tensor
+    y: Tensor
+
+
+class Items(Classifier):
+    """Trains on such batches."""
+
+    def training_step(self, batch: Item, batch_idx: int) -> Tensor:  # type: ignore[override]
+        return self.loss((batch.x, batch.y))
+
+
+class Stream:
+    """Gives such batches, and does not say how many; noisy ones if wanted."""
+
+    def __init__(self, noise: float = 0.0) -> None:
+        self.noise = noise
+
+    def __iter__(self) -> Iterator[Item]:
+        for x, y in batches():
+            yield Item(x + self.noise * torch.randn(x.shape) if self.noise else x, y)
+
+
+class WithState(Stream):
+    """Says where it is."""
+
+    at = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        for x, y in batches()[self.at :]:
+            self.at += 1
+            yield Item(x, y)
+        self.at = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"at": self.at}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.at = state["at"]
+
+
+class Numbers(Sampler[list[int]]):
+    """Batches of indices, without a length."""
+
+    def __init__(self) -> None: ...
+
+    def __iter__(self) -> Iterator[list[int]]:
+        yield from ([i, i + 1] for i in range(0, 8, 2))
+
+
+def indexed(noise: float = 0.0) -> DataLoader[Any]:
+    examples = [(x[i], y[i]) for x, y in batches() for i in range(2)]
+
+    def collate(examples: list[Any]) -> Item:
+        x = torch.stack([x for x, _ in examples])
+        return Item(x + noise * torch.randn(x.shape) if noise else x, torch.stack([y for _, y in examples]))
+
+    return DataLoader(cast("Any", examples), batch_sampler=Numbers(), collate_fn=collate)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 6, 8])
+def test_a_batch_that_was_fetched_ahead_is_fetched_again(tmp_path: Path, batch: int) -> None:
+    goes_on_exactly(tmp_path / "c", Items, batch=batch, data=indexed, exact=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "train dataloader: . batches of this Stream are read again", UserWarning)
+        goes_on_exactly(tmp_path / "d", Items, batch=batch, data=Stream)
+
+
+def test_one_that_is_random_is_told_of(tmp_path: Path) -> None:
+    noisy = partial(indexed, 0.1)
+    save_at(tmp_path / "c", 2, lambda trainer: trainer.fit(Items(), noisy()))
+    problem = "train dataloader: the batch that was fetched ahead is fetched again, and it is random. Let its batches "
+    with pytest.warns(UserWarning, match="fetched ahead") as told:
+        result = Trainer(max_epochs=2).fit(Items(), noisy(), ckpt_path=tmp_path / "c")
+    assert result.batches == 8
+    assert str(told[0].message) == problem + ("be made of tensors, numbers and strings in lists, tuples and dicts.")
+    with pytest.raises(LoaderError, match=problem):
+        Trainer(max_epochs=2).fit(Items(), noisy(), ckpt_path=tmp_path / "c", exact=True)
+
+
+def test_one_that_can_neither_be_saved_nor_fetched_again(tmp_path: Path) -> None:
+    told = refused(lambda: Trainer(callbacks=[SaveAt(tmp_path / "c", 2)]).fit(Items(), WithState()))
+    assert told == (
+        "train dataloader: the batch that was fetched ahead, an object of type Item, cannot be saved, and the loader "
+        "cannot go back before it. Let its batches be made of tensors, numbers and strings in lists, tuples and dicts, "
+        "or give the loader a length: none is fetched ahead then."
+    )
+
+
+def test_a_loader_that_has_fewer_batches_than_it_had(tmp_path: Path) -> None:
+    class Short(Numbers):
+        def __iter__(self) -> Iterator[list[int]]:
+            return iter([[0, 1], [2, 3]])
+
+    save_at(tmp_path / "c", 2, lambda trainer: trainer.fit(Items(), indexed()))
+    with pytest.raises(LoaderError, match="it ended where it had given one more batch when its position was saved"):
+        Trainer().fit(
+            Items(),
+            DataLoader(cast("Any", range(8)), batch_sampler=Short(), collate_fn=indexed().collate_fn),
+            ckpt_path=tmp_path / "c",
+        )
+
+
+class Broken(Exception):
+    """Ends a run in its middle."""
+
+
+def test_after_an_exception_the_batch_under_way_and_the_one_fetched_ahead_are_given_again(tmp_path: Path) -> None:
+    class Saves(Callback[nn.Module]):
+        save_on_exception = True
+
+        def path_for_exception(self, trainer: TrainerView) -> Path:
+            return tmp_path / "c"
+
+    class Fails(Classifier):
+        fails = True
+
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            if batch_idx == 1 and self.fails:
+                raise Broken
+            seen.append(float(batch[0].sum()))
+            return super().training_step(batch, batch_idx)
+
+    seen: list[float] = []
+    module = Fails()
+    with pytest.raises(Broken):
+        Trainer(max_epochs=1, callbacks=[Saves()]).fit(module, PlainStream(batches()))
+    module.fails = False
+    with pytest.warns(UserWarning, match="middle of batch 1"):
+        Trainer(max_epochs=1).fit(module, PlainStream(batches()), ckpt_path=tmp_path / "c")
+    assert seen == [float(x.sum()) for x, _ in batches()]
+
+
+class Pieces(nn.Module):
+    """Splits batches that are objects, and remembers objects."""
+
+    truncated_bptt_steps = 2
+
+    def __init__(self, kind: type[Any] = Item) -> None:
+        super().__init__()
+        self.net = nn.Linear(3, 1)
+        self.kind = kind
+        self.pieces = 0
+
+    def tbptt_split_batch(self, batch: Any, split_size: int) -> list[Any]:
+        x = batch.x if isinstance(batch, Item) else batch[0]
+        return [x[:, i : i + split_size] for i in range(0, x.shape[1], split_size)]
+
+    def training_step(self, batch: Tensor, batch_idx: int, hiddens: Any) -> Any:
+        before = hiddens.x if isinstance(hiddens, Item) else hiddens or 0
+        self.pieces += 1
+        loss = self.net(batch).pow(2).mean()
+        return {"loss": loss, "hiddens": Item(loss.detach(), loss) if self.kind is Item else before}
+
+    def configure_optimizers(self) -> SGD:
+        return SGD(self.parameters(), lr=0.1)
+
+
+class SaveInPiece(SaveAt):
+    """Saves in the middle of a batch, or as soon as that is possible."""
+
+    def on_before_optimizer_step(self, trainer: TrainerView, module: nn.Module, optimizer: object) -> None:
+        self.batches += 1
+        if self.batches == self.batch:
+            trainer.save_checkpoint(self.path, when_written=self.leave)
+
+    def on_train_batch_end(self, t: TrainerView, m: nn.Module, outputs: object, batch: object, batch_idx: int) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(("kind", "objects", "pieces"), [(int, False, 5), (int, True, 6), (Item, False, 6)])
+def test_between_pieces_of_what_is_no_data_nothing_is_saved(
+    tmp_path: Path, kind: type[Any], objects: bool, pieces: int
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = [torch.randn(2, 6, 3, generator=generator) for _ in range(4)]
+    loader = [Item(one, one) if objects else (one,) for one in x]
+    torch.manual_seed(1)
+    whole = Pieces(kind)
+    expected = Trainer(max_epochs=2).fit(whole, loader)
+    torch.manual_seed(1)
+    first, second = Pieces(kind), Pieces(kind)
+    with pytest.raises(Left):
+        Trainer(max_epochs=2, callbacks=[SaveInPiece(tmp_path / "c", 5)]).fit(first, loader)
+    assert first.pieces == pieces
+    assert Trainer(max_epochs=2).fit(second, loader, ckpt_path=tmp_path / "c") == expected
+    assert same(whole, second)
