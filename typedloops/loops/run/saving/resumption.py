@@ -91,7 +91,7 @@ class Resumption:
             return
         if (weights := self.part("module", depth)) or isinstance(module, Stateful):
             load_weights_into(str(self.path), module, weights)
-        load_rest_into(module, self.part("rest", depth))
+        load_rest_into(str(self.path), module, self.part("rest", depth))
         if depth and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
             hook(dict(self.part("custom")))
 
