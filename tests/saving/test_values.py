@@ -14,14 +14,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import ConstantLR, MultiStepLR, SequentialLR
+from torch.optim.lr_scheduler import ConstantLR, ExponentialLR, MultiStepLR, SequentialLR
 from torch.utils.data import DataLoader, Sampler
 
 from tests.modules import Batch, Classifier, batches
 from tests.modules import Stream as PlainStream
 from tests.saving.test_saved_runs import Left, SaveAt, Trainer, refused, same, save_at
 from typedloops import Callback, TrainerView
-from typedloops.errors import LoaderError
+from typedloops.errors import LoaderError, OptimizerError
 
 
 def goes_on_exactly(
@@ -332,3 +332,77 @@ def test_a_buffer_that_is_registered_by_a_step_finds_no_place(tmp_path: Path) ->
         f"{tmp_path / 'c'}: it has buffers that the module has not, and that are not among its weights: net.1.cache. "
         "Register them in `__init__`, `register_buffer(name, None, persistent=False)` where the value comes later."
     )
+
+
+# Optimizers
+
+
+class WithTotal(SGD):
+    """Keeps something that is of no single parameter."""
+
+    def step(self, closure: Any = None) -> Any:
+        state: Any = self.state
+        total = state["global"].setdefault("steps", torch.zeros(()))
+        total += 1
+        return super().step(closure)
+
+
+class Totals(Classifier):
+    """Is trained by it."""
+
+    def configure_optimizers(self) -> Any:
+        self.optimizer = WithTotal(self.parameters(), lr=0.1, momentum=0.9)
+        return self.optimizer
+
+
+def test_a_state_that_is_of_no_parameter(tmp_path: Path) -> None:
+    _, other = goes_on_exactly(tmp_path / "c", Totals)
+    assert other.optimizer.state["global"] == {"steps": torch.tensor(8.0)}
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_parameters_in_another_order(tmp_path: Path, named: bool) -> None:
+    class Ordered(Classifier):
+        def __init__(self, order: int = 1) -> None:
+            super().__init__()
+            self.order = order
+
+        def configure_optimizers(self) -> Any:
+            parameters: list[Any] = list(self.named_parameters() if named else self.parameters())
+            return torch.optim.Adam(parameters[:: self.order])
+
+    save_at(tmp_path / "c", 2, lambda trainer: trainer.fit(Ordered(), batches()))
+    with pytest.raises(OptimizerError) as told:
+        Trainer().fit(Ordered(-1), batches(), ckpt_path=tmp_path / "c")
+    assert str(told.value) == (
+        "configure_optimizers: parameter 0 in group 0 of the Adam that it made is 'net.3.bias', and was 'net.0.weight' "
+        "when its state was saved. Give it the same parameters in the same order, or start anew."
+    )
+
+
+def test_a_group_that_was_added_during_the_run(tmp_path: Path) -> None:
+    class Unfreezes(Classifier):
+        def configure_optimizers(self) -> Any:
+            self.optimizer = SGD(self.net[3].parameters(), lr=0.1)
+            return self.optimizer
+
+        def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+            if batch_idx == 1:
+                self.optimizer.add_param_group({"params": list(self.net[0].parameters())})
+
+    save_at(tmp_path / "c", 3, lambda trainer: trainer.fit(Unfreezes(), batches()))
+    with pytest.raises(OptimizerError) as told:
+        Trainer().fit(Unfreezes(), batches(), ckpt_path=tmp_path / "c")
+    assert str(told.value) == (
+        "configure_optimizers: what it made does not fit: loaded state dict has a different number of parameter "
+        "groups. Make the same, parameter groups that were added during the run among them, or start anew."
+    )
+
+
+def test_a_scheduler_that_steps_right_after_resuming(tmp_path: Path) -> None:
+    class Decays(Classifier):
+        def configure_optimizers(self) -> Any:
+            optimizer = SGD(self.parameters(), lr=0.1)
+            return [optimizer], [ExponentialLR(optimizer, 0.5)]
+
+    goes_on_exactly(tmp_path / "c", Decays, batch=4)

@@ -98,7 +98,7 @@ class Resumption:
     def load_optimization(self, context: RunContext) -> None:
         """Load the states of optimizers, schedulers and scaler."""
         state = self.part("optimizers", self._depth(context))
-        load_optimization(context.optimization, state)
+        load_optimization(context.optimization, unwrapped(context.module), state)
         windows = cast("Mapping[int, Mapping[str, object]]", state.get("windows") or {})
         context.optimization.resumed_windows = dict(windows)
 
