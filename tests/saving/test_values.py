@@ -21,7 +21,9 @@ from tests.modules import Batch, Classifier, batches
 from tests.modules import Stream as PlainStream
 from tests.saving.test_saved_runs import Left, SaveAt, Trainer, refused, same, save_at
 from typedloops import Callback, TrainerView
+from typedloops.checkpoint import FolderFormat
 from typedloops.errors import LoaderError, OptimizerError
+from typedloops.loops.run.saving.module_state import gradients_of, load_gradients_into
 
 
 def goes_on_exactly(
@@ -406,3 +408,87 @@ def test_a_scheduler_that_steps_right_after_resuming(tmp_path: Path) -> None:
             return [optimizer], [ExponentialLR(optimizer, 0.5)]
 
     goes_on_exactly(tmp_path / "c", Decays, batch=4)
+
+
+# Gradients and outputs
+
+
+class Sparse(nn.Module):
+    """Optimizes by itself, every second batch; its gradients are sparse and add up."""
+
+    automatic_optimization = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(10, 3, sparse=True)
+        self.head = nn.Linear(3, 1)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        loss: Tensor = self.head(self.embedding(batch)).pow(2).mean()
+        loss.backward()
+        if batch_idx % 2:
+            self.made.step()
+            self.made.zero_grad()
+        return loss.detach()
+
+    def configure_optimizers(self) -> SGD:
+        self.made = SGD(self.parameters(), lr=0.5)
+        return self.made
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_sparse_gradients_that_add_up(tmp_path: Path, batch: int) -> None:
+    def data() -> list[Tensor]:
+        return [torch.tensor([1, 2, 1]), torch.tensor([2, 3, 3]), torch.tensor([0, 0, 9]), torch.tensor([4, 1, 1])]
+
+    goes_on_exactly(tmp_path / "c", Sparse, batch=batch, data=data)
+
+
+@pytest.mark.parametrize("coalesced", [False, True])
+def test_a_sparse_gradient_comes_back_as_it_was(tmp_path: Path, coalesced: bool) -> None:
+    gradient = torch.sparse_coo_tensor(torch.tensor([[0, 2, 0]]), torch.ones(3, 2), (4, 2), check_invariants=True)
+    module = nn.Embedding(4, 2, sparse=True)
+    module.weight.grad = gradient.coalesce() if coalesced else gradient
+    FolderFormat().save(tmp_path / "c", {"gradients": gradients_of(module, ())})
+    other = nn.Embedding(4, 2, sparse=True)
+    load_gradients_into(other, (), cast("dict[str, object]", FolderFormat().load(tmp_path / "c")["gradients"]))
+    loaded = other.weight.grad
+    assert loaded is not None
+    assert loaded.is_coalesced() is coalesced
+    assert torch.equal(loaded.to_dense(), gradient.to_dense())
+
+
+class Returns(Classifier):
+    """Returns something that no checkpoint can hold, with scalars."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        loss = self.loss(batch)
+        return {"loss": loss, "double": loss.detach() * 2, "thing": Item(batch[0], batch[1])}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_metrics_of_a_last_output_that_is_no_data(tmp_path: Path, again: bool) -> None:
+    class SaveInValidation(Callback[nn.Module]):
+        def __init__(self, batch: int) -> None:
+            self.batch = batch
+
+        def on_validation_batch_end(
+            self, t: TrainerView, m: nn.Module, o: object, b: object, batch_idx: int, dataloader_idx: int = 0
+        ) -> None:
+            if batch_idx == self.batch:
+                t.save_checkpoint(tmp_path / "c", when_written=self.leave)
+
+        def leave(self, path: Path) -> None:
+            raise Left
+
+    torch.manual_seed(1)
+    expected = Trainer(max_epochs=1).fit(Returns(), batches(), batches()).metrics
+    assert expected.keys() == {"train_loss", "double", "val_loss"}
+    torch.manual_seed(1)
+    with pytest.raises(Left):
+        Trainer(max_epochs=1, callbacks=[SaveInValidation(1)]).fit(Returns(), batches(), batches())
+    if again:
+        trainer = Trainer(max_epochs=1, callbacks=[SaveInValidation(2)])
+        with pytest.raises(Left):
+            trainer.fit(Returns(), batches(), batches(), ckpt_path=tmp_path / "c")
+    assert Trainer(max_epochs=1).fit(Returns(), batches(), batches(), ckpt_path=tmp_path / "c").metrics == expected

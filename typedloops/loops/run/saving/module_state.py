@@ -18,6 +18,7 @@ from typedloops.loops.run.saving.buffers import (
     load_passing_buffers,
     passing_buffers,
 )
+from typedloops.loops.run.saving.sparse import as_data, of_data
 from typedloops.protocols.state import Stateful
 
 REMEDY = "Build the module that was saved, with the same arguments."
@@ -171,7 +172,7 @@ def _on(device: object, value: object) -> object:
     return [_on(device, item) for item in value] if is_list_or_tuple(value) else value
 
 
-def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bool = True) -> dict[str, Tensor]:
+def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bool = True) -> dict[str, object]:
     """The gradients that are not put away before the next ones, by the name of their parameter.
 
     Args:
@@ -182,7 +183,7 @@ def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bo
     optimizers = list(optimizers)
     put_away: set[int] = set() if adds_up else {id(parameter) for _, parameter in _of_optimizers(optimizers)}
     return {
-        name: parameter.grad
+        name: as_data(parameter.grad)
         for name, parameter in _parameters(module, optimizers)
         if parameter.grad is not None and id(parameter) not in put_away
     }
@@ -191,8 +192,8 @@ def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bo
 def load_gradients_into(module: object, optimizers: Iterable[Optimizer], gradients: Mapping[str, object]) -> None:
     """Load what `gradients_of` gave; other parameters have none afterwards."""
     for name, parameter in _parameters(module, optimizers):
-        saved = gradients.get(name)
-        parameter.grad = saved.to(parameter.device) if isinstance(saved, Tensor) else None
+        saved = of_data(gradients.get(name))
+        parameter.grad = None if saved is None else saved.to(parameter.device)
 
 
 def _parameters(module: object, optimizers: Iterable[Optimizer]) -> Iterator[tuple[str, Tensor]]:
