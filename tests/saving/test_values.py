@@ -20,10 +20,13 @@ from torch.utils.data import DataLoader, Sampler
 from tests.modules import Batch, Classifier, batches
 from tests.modules import Stream as PlainStream
 from tests.saving.test_saved_runs import Left, SaveAt, Trainer, refused, same, save_at
-from typedloops import Callback, TrainerView
+from typedloops import Callback, FitLoop, TrainerView
 from typedloops.checkpoint import FolderFormat
-from typedloops.errors import LoaderError, OptimizerError
+from typedloops.errors import LoaderError, OptimizerError, StateError
+from typedloops.loops.fit.fit_state import fit_state, take_up
+from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.saving.module_state import gradients_of, load_gradients_into
+from typedloops.protocols.trainer import Stage
 
 
 def goes_on_exactly(
@@ -492,3 +495,35 @@ def test_metrics_of_a_last_output_that_is_no_data(tmp_path: Path, again: bool) -
         with pytest.raises(Left):
             trainer.fit(Returns(), batches(), batches(), ckpt_path=tmp_path / "c")
     assert Trainer(max_epochs=1).fit(Returns(), batches(), batches(), ckpt_path=tmp_path / "c").metrics == expected
+
+
+# Other devices
+
+
+def test_random_numbers_of_devices_that_are_not_here(tmp_path: Path) -> None:
+    save_at(tmp_path / "a", 2, lambda trainer: trainer.fit(Classifier(), batches()))
+    content: Any = FolderFormat().load(tmp_path / "a")
+    content["rng"]["cuda"] = [torch.zeros(16, dtype=torch.uint8)] * 99
+    FolderFormat().save(tmp_path / "c", content)
+    here = torch.cuda.device_count()
+    with pytest.warns(UserWarning, match="random numbers of cuda") as told:
+        result = Trainer(max_epochs=2).fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
+    assert str(told[0].message) == (
+        f"random numbers of cuda: they are of 99 devices, and there are {here}, so they do not go on as they "
+        "would have."
+    )
+    assert result.batches == 8
+    with pytest.raises(StateError, match="random numbers of cuda: "):
+        Trainer(max_epochs=2).fit(Classifier(), batches(), ckpt_path=tmp_path / "c", exact=True)
+
+
+def test_what_is_taken_up_goes_to_the_device_of_the_run() -> None:
+    first, second = (RunContext(Stage.FIT, Classifier(), None, FitLoop()) for _ in range(2))
+    first.log("x", torch.ones(()))
+    first.optimization.scalars[0] = {"loss": torch.ones(())}
+    second.device = torch.device("meta")
+    take_up(second, fit_state(first))
+    logged: Any = second.training_metrics.state_dict()
+    loss = second.optimization.scalars[0]["loss"]
+    assert isinstance(loss, Tensor)
+    assert (loss.is_meta, logged["metrics"]["x"]["value"].is_meta) == (True, True)

@@ -128,7 +128,7 @@ class Resumption:
             if is_mapping(gradients):
                 load_gradients_into(module, run.optimization.optimizers, gradients)
             run.resuming = None
-        RngStates(self.part("rng")).restore()
+        RngStates(self.part("rng")).restore(exact=self.exact)
 
     def _depth(self, context: RunContext) -> int:
         return contexts_of(context.opened_by).index(context)
