@@ -98,7 +98,7 @@ def test_what_cannot_be_saved_is_left_for_the_format_to_refuse(tmp_path: Path) -
         (endless, "nested deeper"),
         (torch.empty(2, device="meta"), "meta device"),
         (torch.eye(2).to_sparse(), "sparse_coo"),
-        (nn.Linear(1, 1), "a Linear cannot be saved"),
+        (nn.Linear(1, 1), "an object of type Linear cannot be saved"),
     ):
         with pytest.raises(CheckpointError, match=message):
             FolderFormat().save(tmp_path / "a.ckpt", copied({"part": value}))

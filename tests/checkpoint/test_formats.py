@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from decimal import Decimal
+from enum import IntEnum
+from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,6 +21,7 @@ from torch import nn
 
 from tests.checkpoint.contents import CONTENT, FORMATS, NEWER, in_child, same, states
 from typedloops.checkpoint import Manifest, describe, durable
+from typedloops.checkpoint.copying import copied
 from typedloops.errors import CheckpointError
 from typedloops.protocols.checkpoint import CheckpointFormat
 
@@ -50,6 +57,51 @@ def test_numbers_that_json_has_not(form: CheckpointFormat, tmp_path: Path) -> No
     content = {"a": [10**5000, -(2**64), 2**63, float("-inf"), -0.0, 5e-324, "\ud800"]}
     form.save(tmp_path / "a.ckpt", content)
     assert same(form.load(tmp_path / "a.ckpt"), content)
+
+
+def test_numbers_of_numpy_become_those_of_python(form: CheckpointFormat, tmp_path: Path) -> None:
+    content = {
+        "a": [np.float64(1e-3), np.float32(0.1), np.float16("inf"), np.int8(-3), np.uint64(2**64 - 1), np.bool_(True)],
+        "b": {np.int64(2): np.float64("nan")},
+    }
+    form.save(tmp_path / "a.ckpt", content)
+    inexact = float(np.float32(0.1))
+    expected = {"a": [1e-3, inexact, float("inf"), -3, 2**64 - 1, True], "b": {2: float("nan")}}
+    assert same(form.load(tmp_path / "a.ckpt"), expected)
+
+
+def test_a_counter_stays_one(form: CheckpointFormat, tmp_path: Path) -> None:
+    content = {"a": {"milestones": Counter({3: 1, 5: 2}), "words": Counter("hello"), "none": Counter[str]()}}
+    for one in (content, copied(content)):
+        form.save(tmp_path / "a.ckpt", one)
+        assert same(form.load(tmp_path / "a.ckpt"), content)
+
+
+class Pair(NamedTuple):
+    """Two numbers."""
+
+    first: int
+    second: int
+
+
+class Level(IntEnum):
+    """One number."""
+
+    HIGH = 1
+
+
+def test_what_would_come_back_as_something_else_is_refused(form: CheckpointFormat, tmp_path: Path) -> None:
+    keeps: list[Callable[[dict[str, object]], dict[str, object]]] = [dict, copied]
+    for keep in keeps:
+        with pytest.raises(CheckpointError) as told:
+            form.save(tmp_path / "a.ckpt", keep({"callbacks": {"best": [Pair(1, 2)]}}))
+        assert str(told.value) == (
+            "callbacks: best/0: an object of type Pair cannot be saved. Save its _asdict(), and make it again of that."
+        )
+    for value, kind in ((Level.HIGH, "Level"), (Fraction(1, 3), "Fraction"), (Decimal(1), "Decimal")):
+        with pytest.raises(CheckpointError, match=f"part: a: an object of type {kind} cannot be saved"):
+            form.save(tmp_path / "a.ckpt", {"part": {"a": value}})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_part_alone(form: CheckpointFormat, saved: Path) -> None:
@@ -208,7 +260,7 @@ def test_what_cannot_be_saved_is_named(form: CheckpointFormat, tmp_path: Path) -
     with pytest.raises(CheckpointError) as told:
         form.save(tmp_path / "a.ckpt", {"callbacks": {"first": [1, {"model": nn.Linear(1, 1)}]}})
     assert str(told.value) == (
-        "callbacks: first/1/model: a Linear cannot be saved. "
+        "callbacks: first/1/model: an object of type Linear cannot be saved. "
         "Save what it is made of: numbers, strings, tensors, and lists, tuples and dicts of them."
     )
     assert list(tmp_path.iterdir()) == []

@@ -49,6 +49,32 @@ def test_what_it_is_is_seen_from_the_content(model: nn.Module, tmp_path: Path, s
     assert same(load_weights(tmp_path / "last"), weights)
 
 
+class Extra(nn.Linear):
+    """Adds something to its weights."""
+
+    def __init__(self, extra: object) -> None:
+        super().__init__(2, 2)
+        self.extra = extra
+
+    def get_extra_state(self) -> object:
+        return self.extra
+
+    def set_extra_state(self, state: object) -> None:
+        self.extra = state
+
+
+@pytest.mark.parametrize("saved", ["folder", "distributed", "torch"])
+def test_what_is_added_to_weights_and_is_no_tensor_is_left_out(tmp_path: Path, saved: str) -> None:
+    model = nn.Sequential(Extra({"calls": 3}), Extra(torch.ones(2)))
+    SAVED[saved](model, tmp_path / "a")
+    weights = load_weights(tmp_path / "a")
+    assert set(weights) == {"0.weight", "0.bias", "1.weight", "1.bias", "1._extra_state"}
+    other = nn.Sequential(Extra(None), Extra(None))
+    other.load_state_dict(weights, strict=False)
+    assert torch.equal(model.get_parameter("0.weight"), other.get_parameter("0.weight"))
+    assert isinstance(other[1].extra, Tensor)
+
+
 def lightning_checkpoint(folder: Path) -> tuple[nn.Module, Path]:
     """What Lightning makes: a module with hyperparameters, trained for two steps with a ModelCheckpoint."""
     with warnings.catch_warnings():

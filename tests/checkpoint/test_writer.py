@@ -176,7 +176,9 @@ def test_a_content_that_cannot_be_saved_names_the_path(tmp_path: Path) -> None:
     writer.write_later(FolderFormat(), tmp_path / "a", {"part": object()})
     with pytest.raises(CheckpointError) as told:
         writer.finish()
-    assert str(told.value).startswith(f"{tmp_path / 'a'}: it was not written: part: it: a object cannot be saved.")
+    assert str(told.value).startswith(
+        f"{tmp_path / 'a'}: it was not written: part: it: an object of type object cannot be saved."
+    )
 
 
 def test_what_the_caller_raises_is_the_callers(held: Held, tmp_path: Path) -> None:

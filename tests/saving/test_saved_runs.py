@@ -271,8 +271,8 @@ def test_something_that_cannot_be_saved_names_its_place(tmp_path: Path) -> None:
     assert refused(
         lambda: Trainer(max_epochs=1, callbacks=[Keeps(), SaveAt(tmp_path / "c", 1)]).fit(Classifier(), batches())
     ) == (
-        "custom: mine/thing: a object cannot be saved. Save what it is made of: numbers, strings, tensors, and lists, "
-        "tuples and dicts of them."
+        "custom: mine/thing: an object of type object cannot be saved. Save what it is made of: numbers, strings, "
+        "tensors, and lists, tuples and dicts of them."
     )
     assert not list(tmp_path.iterdir())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from threading import Lock
 from typing import TypeAlias, cast, final
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
-from typedloops.checkpoint.encoding import DEEPEST
+from typedloops.checkpoint.encoding import DEEPEST, is_named_tuple
 from typedloops.checkpoint.own import Place, has_numbers, place_of
 
 Kind: TypeAlias = tuple[int, bool]
@@ -89,6 +89,10 @@ class _Copying:
             return self._tensor(value) if has_numbers(value) else value
         if depth > DEEPEST:
             return value
+        if is_named_tuple(value):
+            return value
+        if isinstance(value, Counter):
+            return Counter(cast("Counter[object]", value))
         if is_list_or_tuple(value):
             items = [self.value(item, depth + 1) for item in value]
             return items if isinstance(value, list) else tuple(items)

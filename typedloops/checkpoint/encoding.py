@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import base64
 import math
+import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
+from enum import Enum
+from numbers import Integral, Real
 from typing import Final, TypeAlias, cast
 
 from torch import Tensor
@@ -33,8 +37,8 @@ def encode(where: str, state: object) -> tuple[Json, dict[str, Tensor]]:
 
     Args:
         where: What to call it in an error, and the beginning of no tensor's name.
-        state: Made of None, booleans, numbers, strings, bytes, tensors, and lists, tuples and
-            mappings of them.
+        state: Made of None, booleans, numbers, strings, bytes, tensors, and lists, tuples, mappings
+            and counters of them.  Numbers of other kinds, those of NumPy, become Python's.
 
     Returns:
         The state with a reference in place of each tensor, and the tensors by name: the keys on
@@ -62,21 +66,51 @@ def _encode(where: str, name: str, value: object, tensors: dict[str, Tensor], de
     if isinstance(value, bytes):
         return {TAG: "bytes", "value": base64.b64encode(value).decode()}
     if is_list_or_tuple(value):
+        if is_named_tuple(value):
+            raise _not_data(where, name, value, "Save its _asdict(), and make it again of that.")
         items: list[Json] = [_encode(where, _below(name, i), item, tensors, depth + 1) for i, item in enumerate(value)]
         return items if isinstance(value, list) else {TAG: "tuple", "items": items}
     if is_mapping(value):
         return _encode_mapping(where, name, cast("Mapping[object, object]", value), tensors, depth + 1)
-    raise CheckpointError(
-        f"{where}: {name or 'it'}",
-        f"a {type(value).__qualname__} cannot be saved",
-        "Save what it is made of: numbers, strings, tensors, and lists, tuples and dicts of them.",
-    )
+    number = plain_number(value)
+    if number is not None:
+        return _encode(where, name, number, tensors, depth)
+    remedy = "Save what it is made of: numbers, strings, tensors, and lists, tuples and dicts of them."
+    raise _not_data(where, name, value, remedy)
+
+
+def is_named_tuple(value: object) -> bool:
+    """Whether it is a tuple with names, of a class that could not be made again."""
+    return issubclass(type(value), tuple) and hasattr(value, "_fields")
+
+
+def plain_number(value: object) -> bool | int | float | None:
+    """The number of Python that equals one of another kind; None where it is none, or there is no such number."""
+    if isinstance(value, Enum):
+        return None
+    if "numpy" in sys.modules:
+        import numpy as np
+
+        if isinstance(value, np.bool_):
+            return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        number = float(value)
+        return number if number == value or number != number else None
+    return None
+
+
+def _not_data(where: str, name: str, value: object, remedy: str) -> CheckpointError:
+    problem = f"an object of type {type(value).__qualname__} cannot be saved"
+    return CheckpointError(f"{where}: {name or 'it'}", problem, remedy)
 
 
 def _encode_mapping(
     where: str, name: str, value: Mapping[object, object], tensors: dict[str, Tensor], depth: int
 ) -> Json:
-    if all(type(key) is str for key in value) and TAG not in value:
+    counts = isinstance(value, Counter)
+    if not counts and all(type(key) is str for key in value) and TAG not in value:
         return {str(key): _encode(where, _below(name, key), item, tensors, depth) for key, item in value.items()}
     items: list[Json] = [
         [
@@ -85,7 +119,7 @@ def _encode_mapping(
         ]
         for key, item in value.items()
     ]
-    return {TAG: "mapping", "items": items}
+    return {TAG: "counter" if counts else "mapping", "items": items}
 
 
 def _below(name: str, key: object) -> str:
@@ -161,6 +195,10 @@ def _mapping(where: str, state: Mapping[str, Json], tensors: Mapping[str, Tensor
     return pairs
 
 
+def _counter(where: str, state: Mapping[str, Json], tensors: Mapping[str, Tensor]) -> Counter[object]:
+    return Counter(cast("dict[object, int]", _mapping(where, state, tensors)))
+
+
 def _items(state: Mapping[str, Json]) -> list[Json]:
     items = state["items"]
     if not isinstance(items, list):
@@ -177,4 +215,5 @@ _DECODERS: dict[str, Decoder] = {
     "tensor": _tensor,
     "tuple": _tuple,
     "mapping": _mapping,
+    "counter": _counter,
 }

@@ -26,6 +26,9 @@ PICKLE: Final = b"\x80"
 MANY: Final = 20
 """More names than an error should tell."""
 
+EXTRA: Final = "_extra_state"
+"""The last part of the name by which torch keeps what a module adds to its weights."""
+
 STATE_DICT: Final = "state_dict"
 """Where Lightning keeps the weights."""
 
@@ -35,6 +38,9 @@ SAFE: Final = "2.6"
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Read the weights of a module, for its `load_state_dict`.
+
+    What modules add to their weights by `get_extra_state` is left out where it is no tensor, and then
+    `load_state_dict(weights, strict=False)` does not ask for it.
 
     Args:
         path: A checkpoint of typedloops, a safetensors file, a checkpoint of Lightning, or what
@@ -117,7 +123,7 @@ def _weights(path: Path, state: object) -> dict[str, Tensor]:
         )
     pairs = cast("Mapping[object, object]", state)
     weights = {name: value for name, value in pairs.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    if others := [name for name in pairs if name not in weights]:
+    if others := [name for name in pairs if name not in weights and not _is_extra(name)]:
         raise CheckpointError(
             str(path),
             f"not only weights are in it, {others[0]!r} is a {type(pairs[others[0]]).__qualname__}",
@@ -126,6 +132,11 @@ def _weights(path: Path, state: object) -> dict[str, Tensor]:
             else "Save a state_dict() of tensors alone.",
         )
     return weights
+
+
+def _is_extra(name: object) -> bool:
+    """Whether `get_extra_state` gave what goes by this name."""
+    return isinstance(name, str) and name.rpartition(".")[2] == EXTRA
 
 
 def _first_line(error: BaseException) -> str:

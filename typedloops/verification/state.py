@@ -75,7 +75,7 @@ def _parts_of(run: RunContext) -> Iterator[tuple[str, object]]:
     yield "metrics", rest.get("metrics", {})
     yield "modes", {name or ".": "eval" for name in cast("list[str]", rest.get("eval", []))}
     yield "frozen", dict.fromkeys(cast("list[str]", rest.get("frozen", [])), True)
-    state = optimization_state(optimization)
+    state = optimization_state(optimization, module)
     yield "optimizers", _states_in(state["optimizers"])
     yield "schedulers", _states_in(state["schedulers"])
     yield "rates", state["rates"]

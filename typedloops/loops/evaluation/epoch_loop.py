@@ -47,7 +47,7 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
         before = context.hook(f"on_{self.kind.name}_batch_start")
         after = context.hook(f"on_{self.kind.name}_batch_end")
         self._metrics = MetricStore(default="mean")
-        self._metrics.load_state_of(self.resumed_state.get("metrics"))
+        self._metrics.load_state_of(context.on_device(self.resumed_state.get("metrics")))
         context.logging_to = self._metrics
         self.drive(
             self.open(f"{self.kind.name} {position}", loader, position.limit),

@@ -71,7 +71,9 @@ class EvaluationLoop(LoadersLoop[M, B, LoaderResult, EvaluationResult], Generic[
 
     def on_run_start(self, model: M, dataloaders: LoadersSource[B]) -> None:
         # Where it goes on after the hook was called, there are none any more.
-        outputs: object = [] if self.place.resumed is None else self.resumed_state.get("outputs")
+        outputs: object = (
+            [] if self.place.resumed is None else self.context.on_device(self.resumed_state.get("outputs"))
+        )
         self._outputs = cast("list[list[object]] | None", outputs) if len(self._epoch_end) else None
         super().on_run_start(model, dataloaders)
 

@@ -13,6 +13,7 @@ from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.step_loop import StepLoop, bind, keeps_contract
 from typedloops.loops.fit.truncated import TruncatedSteps, checked_steps, pieces_of, split_size
 from typedloops.loops.run.hidden import SWITCH, HiddenStates
+from typedloops.loops.run.saving.data import is_data
 from typedloops.protocols.loop import LoopProtocol
 
 M = TypeVar("M", default=object)
@@ -98,8 +99,15 @@ class TrainingBatchLoop(StepLoop[M, B, S], Generic[M, B, S]):
         return self.hidden.state_dict()
 
     def _between_pieces(self) -> None:
+        if self.context.requests.flag.requested and not self._can_be_saved:
+            return  # it is saved after the batch
         self.mark("piece")
         self.place.leave()
+
+    @property
+    def _can_be_saved(self) -> bool:
+        """Whether a checkpoint can hold the batch at hand and what is remembered of its pieces."""
+        return is_data(self.batch_at_hand) and is_data(self.hidden.state_dict())
 
     def _resumed_pieces(self) -> int:
         """How many pieces of the batch at hand were done when the run was saved."""

@@ -37,7 +37,7 @@ class Continuation:
     """
 
     def __init__(self, module: object, optimization: Optimization, run_state: Mapping[str, object]) -> None:
-        self._state = optimization_state(optimization)
+        self._state = optimization_state(optimization, unwrapped(module))
         self._run_state = dict(run_state)
         # As the fit had them: somebody may evaluate the module before it is saved.
         self._modes = modes_of(unwrapped(module))
@@ -102,7 +102,7 @@ class Continuation:
         Raises:
             OptimizerError: They are others.
         """
-        load_optimization(optimization, self._state)
+        load_optimization(optimization, self._module(), self._state)
 
 
 def check_continuation(

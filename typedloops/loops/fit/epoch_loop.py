@@ -23,7 +23,7 @@ from typedloops.loops.fit.step_loop import bind
 from typedloops.loops.fit.validations import Validations
 from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.interrupt import EvaluationLeft
-from typedloops.loops.run.metrics import training_scalars
+from typedloops.loops.run.metrics import Scalar, training_scalars
 from typedloops.loops.run.over_batches import BatchesLoop, BatchEvents, BatchSource
 from typedloops.loops.run.saving.data import is_data
 from typedloops.loops.run.settings.config import BatchCount, BatchLimit, check_limit
@@ -46,12 +46,15 @@ class EpochResult(Generic[S]):
         batches: How many batches were trained on.
         last_output: The output of the last batch; None when there was none.
         outputs: Those of all batches, detached, if there is a hook `training_epoch_end`; otherwise None.
+        scalars: Those of the last output by their names as metrics, where that was given before the run was
+            resumed and no checkpoint could hold it; otherwise None.
     """
 
     status: BatchStatus
     batches: int
     last_output: S | None
     outputs: list[S] | None = None
+    scalars: Mapping[str, Scalar] | None = None
 
 
 class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], EpochResult[S]], Generic[M, B, S]):
@@ -80,7 +83,13 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     Its output says why it ended, how many batches it had, and what the last one gave.
     """
 
-    transient_fields: ClassVar[tuple[str, ...]] = ("_validation", "_validations", "_outputs", "_resumed_output")
+    transient_fields: ClassVar[tuple[str, ...]] = (
+        "_validation",
+        "_validations",
+        "_outputs",
+        "_resumed_output",
+        "_resumed_scalars",
+    )
     points: ClassVar[tuple[str, ...]] = ("begun", "batch", "validation", "validated", "end", "end_validation")
     batch_loop: Slot[TrainingBatchLoop[M, B, S]] = Slot()
     val_loop: Slot[ValidationLoop] = Slot()
@@ -88,6 +97,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
     _validations: Validations | None = None
     _outputs: list[S] | None = None
     _resumed_output: S | None = None
+    _resumed_scalars: Mapping[str, Scalar] | None = None
 
     def __init__(
         self,
@@ -143,7 +153,8 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
                 ),
             ),
         )
-        self._resumed_output = cast("S | None", resumed.get("last_output"))
+        self._resumed_output = context.on_device(cast("S | None", resumed.get("last_output")))
+        self._resumed_scalars = context.on_device(cast("Mapping[str, Scalar] | None", resumed.get("last_scalars")))
         self.passed("begun")
         self.passed("batch")
         if self.passed("validation") and not self.passed("validated"):
@@ -158,6 +169,8 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         ends = self.batch_progress.is_last_batch or self.driver.status is not BatchStatus.RUNNING
         if ends and is_data(self._last_output):
             state["last_output"] = detached(self._last_output)
+        if ends:
+            state["last_scalars"] = self._last_scalars()
         return state
 
     @property
@@ -171,12 +184,18 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         output = cast("S | None", self.driver.last_output)
         return self._resumed_output if output is None else output
 
+    def _last_scalars(self) -> Mapping[str, Scalar] | None:
+        """Those of a last output that no checkpoint can hold, since metrics are made of them at the end."""
+        if self._last_output is None:
+            return self._resumed_scalars
+        return None if is_data(self._last_output) else detached(training_scalars(self._last_output))
+
     def _keeping_outputs(self, resumed: Mapping[str, object]) -> tuple[AnyCallable, ...]:
         """What keeps the output of each batch, if anybody wants them at the end of the epoch."""
         self._outputs = None
         if not len(self.context.hook("training_epoch_end")):
             return ()
-        outputs = list(cast("list[S]", resumed.get("outputs", [])))
+        outputs = list(self.context.on_device(cast("list[S]", resumed.get("outputs", []))))
         self._outputs = outputs
 
         def keep(output: S, batch: B, batch_idx: int) -> None:
@@ -248,9 +267,13 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
             self._validate()
             self.mark("end_validation")
         result = EpochResult(
-            self.driver.status, self.batch_progress.current.completed, self._last_output, self._outputs
+            self.driver.status,
+            self.batch_progress.current.completed,
+            self._last_output,
+            self._outputs,
+            None if self._last_output is not None else self._resumed_scalars,
         )
-        self._outputs = self._resumed_output = None
+        self._outputs = self._resumed_output = self._resumed_scalars = None
         return result
 
     def check_sanity(self, model: M, val_dataloaders: Loaders[object] | None) -> None:
@@ -307,7 +330,7 @@ class TrainingEpochLoop(BatchesLoop[[M, Iterable[B], "Loaders[object] | None"], 
         super().teardown()
         vars(self).pop("_validation", None)
         self._validations = None
-        self._outputs = self._resumed_output = None
+        self._outputs = self._resumed_output = self._resumed_scalars = None
 
 
 def take_training_scalars(context: RunContext, output: object) -> None:

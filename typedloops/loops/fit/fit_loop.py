@@ -383,7 +383,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         if resumed:
             take_up(self.context, resumed)
             self._idleness.load_state_dict(cast("Mapping[str, object]", resumed["idleness"]))
-            self._last_output = cast("S | None", resumed["last_output"])
+            self._last_output = self.context.on_device(cast("S | None", resumed["last_output"]))
 
     @property
     def ended(self) -> Continuation | None:
@@ -449,5 +449,5 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         if epoch.batches:
             self._last_output = detached(epoch.last_output)
         context = self.context
-        take_training_scalars(context, epoch.last_output)
+        take_training_scalars(context, epoch.last_output if epoch.scalars is None else epoch.scalars)
         context.metrics.update(context.training_metrics.compute())

@@ -29,9 +29,10 @@ def fit_state(context: RunContext) -> dict[str, object]:
 def take_up(context: RunContext, state: Mapping[str, object]) -> None:
     """Let a fit go on where `fit_state` was taken."""
     context.metrics.update(cast("Mapping[str, float]", state["metrics"]))
-    context.training_metrics.load_state_of(state["logged"])
+    context.training_metrics.load_state_of(context.on_device(state["logged"]))
     context.validated_at -= cast("float", state["since_validation"])
     context.stop.took(cast("float", state["elapsed"]))
     if state["stop"]:
         context.stop.request(True)
-    context.optimization.scalars.update(cast("Mapping[int, dict[str, Tensor | float]]", state["scalars"]))
+    scalars = cast("Mapping[int, dict[str, Tensor | float]]", state["scalars"])
+    context.optimization.scalars.update(context.on_device(scalars))

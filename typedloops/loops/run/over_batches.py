@@ -17,6 +17,8 @@ from typedloops.errors import InternalError, add_note
 from typedloops.loops.run.context import InRun, RunContext, running
 from typedloops.loops.run.loaders import check_end, check_ran, length_of, resolve_limit
 from typedloops.loops.run.passes import LoaderPass
+from typedloops.loops.run.passes.ahead import fetched_again, lost
+from typedloops.loops.run.saving.data import is_data
 from typedloops.loops.run.settings.config import BatchLimit
 from typedloops.protocols.trainer import Stage
 
@@ -74,7 +76,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
     """
 
     state_fields: ClassVar[tuple[str, ...]] = ("batch_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_driver", "_source", "_pass")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_driver", "_source", "_pass", "_gives_back")
     points: ClassVar[tuple[str, ...]] = ("begun", "batch")
 
     binds_children: ClassVar[bool] = True
@@ -82,6 +84,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
     _driver: BatchDriver[object, object] | None = None
     _source: BatchSource[object] = NO_SOURCE
     _pass: LoaderPass[object] | None = None
+    _gives_back: bool = False
 
     def __init__(self) -> None:
         self.batch_progress: BatchProgress = BatchProgress()
@@ -143,6 +146,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         self._driver = None
         self._source = NO_SOURCE
         self._pass = None
+        self._gives_back = False
 
     @property
     def driver(self) -> BatchDriver[object, object]:
@@ -198,8 +202,12 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         resumed = self.resumed_state
         status = BatchStatus(cast("int", resumed.get("status", BatchStatus.RUNNING)))
         begun, upcoming = cast("tuple[B | None, B | None]", resumed.get("fetched", (None, None)))
+        batches = self._batches_of(source, status, resumed)
+        if resumed.get("again"):
+            batches = iter(batches)
+            upcoming = fetched_again(source.name, source.loader, batches, exact=self._is_exact)
         driver: BatchDriver[B, O] = BatchDriver(
-            self._batches_of(source, status, resumed),
+            batches,
             step,
             self.batch_progress,
             stop_flag or self.context.stop.leave,
@@ -228,16 +236,22 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         """What to drive: the batches of a pass, from where it was if the run goes on in its middle."""
         if source.limit == 0 or status not in GOES_ON:
             return ()
-        resuming, position = self.context.resuming, resumed.get("loader")
+        position = resumed.get("loader")
         loader_pass = LoaderPass(
             source.name,
             source.loader,
             resumed=position if is_mapping(position) else None,
-            exact=resuming is not None and resuming.exact,
+            exact=self._is_exact,
             tells_end=True,
         )
         self._pass = cast("LoaderPass[object]", loader_pass)
         return loader_pass
+
+    @property
+    def _is_exact(self) -> bool:
+        """Whether a run that goes on is to do so exactly or not at all."""
+        resuming = self.context.resuming
+        return resuming is not None and resuming.exact
 
     def _exhausted(self, stop: StopIteration) -> None:
         check_end(stop)
@@ -248,13 +262,32 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         """Where the driver and its loader are."""
         driver, counted = self.driver, self.batch_progress.current
         at_hand = counted.started > counted.completed and driver.status is BatchStatus.RUNNING
+        upcoming = self._upcoming()
         state: dict[str, object] = {
             "status": int(driver.status),
-            "fetched": (self.batch_at_hand if at_hand else None, driver.upcoming),
+            "fetched": (self.batch_at_hand if at_hand else None, upcoming),
+            "again": driver.upcoming is not None and upcoming is None and not self._gives_back,
         }
         if self._pass is not None and driver.status in GOES_ON:
-            state["loader"] = self._pass.state_dict(counted.ready + (driver.upcoming is not None))
+            state["loader"] = self._pass.state_dict(counted.ready + (upcoming is not None))
         return state
+
+    def _upcoming(self) -> object:
+        """The batch that is fetched ahead; None where there is none, or it is to be fetched again.
+
+        Raises:
+            CheckpointError: It can neither be saved nor be fetched again.
+        """
+        upcoming, goes_back = self.driver.upcoming, self._pass is None or self._pass.goes_back
+        if goes_back and (self._gives_back or not is_data(upcoming)):
+            return None
+        if not is_data(upcoming):
+            raise lost(self._source.name, upcoming)
+        return upcoming
+
+    def give_back(self) -> None:
+        """The batch under way was not done, and the loader is to give it once more: what was fetched after it too."""
+        self._gives_back = True
 
     @property
     def batch_at_hand(self) -> object:

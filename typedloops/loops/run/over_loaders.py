@@ -179,7 +179,7 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
         ):
             before = context.num_batches, context.batch_progress
             self._logged = context.logging_to
-            self._logged.load_state_of(self.resumed_state.get("logged"))
+            self._logged.load_state_of(context.on_device(self.resumed_state.get("logged")))
             if self.place.resumed is None:
                 self.place.point = "begun"
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias, cast
@@ -30,14 +31,25 @@ class RngStates:
         """The states by the name of their generator, made of numbers, tuples and tensors."""
         return dict(self._states)
 
-    def restore(self) -> None:
+    def restore(self, *, exact: bool = True) -> None:
         """Put the generators back there; those that were not there then are left as they are.
+
+        Args:
+            exact: Whether it is an error that the devices are others; otherwise those of devices that are not
+                here are left out, with a warning.
 
         Raises:
             StateError: A state is of a generator that is not here, or of another number of devices.
         """
         for name, state in self._states.items():
             setter = _setters().get(name)
+            if not exact and (problem := _lacks(name, state)):
+                warnings.warn(
+                    f"random numbers of {name}: {problem}, so they do not go on as they would have.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+                continue
             if setter is None:
                 raise StateError(
                     f"random numbers of {name}",
@@ -78,6 +90,16 @@ def _setters() -> dict[str, Callable[[object], object]]:
     if torch.backends.mps.is_available():
         setters["mps"] = lambda state: torch.mps.set_rng_state(cast("Tensor", state))
     return setters
+
+
+def _lacks(name: str, state: object) -> str:
+    """What is here of devices, where that is not what a state is of; empty where it is."""
+    if name == "mps":
+        return "" if torch.backends.mps.is_available() else "there is no such device here"
+    if name != "cuda":
+        return ""
+    saved, here = len(cast("list[Tensor]", state)), torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return "" if saved == here else f"they are of {saved} devices, and there are {here}"
 
 
 def _has_numpy() -> bool:

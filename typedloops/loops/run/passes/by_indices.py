@@ -63,6 +63,10 @@ class ByIndices(Way):
             and _as_torch_has_it(type(loader), "_get_iterator")
         )
 
+    @property
+    def goes_back(self) -> bool:
+        return self._samplers.stateful is None or self._drawn is not None
+
     def begin(self) -> Iterator[object]:
         self._start = states_of(self._sources())
         return self._iterate(0)

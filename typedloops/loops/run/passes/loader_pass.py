@@ -95,6 +95,11 @@ class LoaderPass(Generic[B]):
         """Say that the end of the loader has been seen."""
         self._ended = True
 
+    @property
+    def goes_back(self) -> bool:
+        """Whether its position before the last batch that it gave can be told."""
+        return self._way.goes_back
+
     def state_dict(self, taken: int) -> dict[str, object]:
         """Where the pass is.
 

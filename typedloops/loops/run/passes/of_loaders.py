@@ -21,6 +21,10 @@ class ByAskingIt(Way):
         self._loader = loader
         self._pass: ResumablePass[object] | None = None
 
+    @property
+    def goes_back(self) -> bool:
+        return False
+
     def begin(self) -> Iterator[object]:
         self._pass = self._loader.begin_pass(None, exact=self.exact)
         return iter(self._pass)

@@ -41,6 +41,10 @@ class ByItself(Way):
         super().__init__(where, exact)
         self._loader = loader
 
+    @property
+    def goes_back(self) -> bool:
+        return False
+
     def begin(self) -> Iterator[object]:
         return iter(self._loader)
 

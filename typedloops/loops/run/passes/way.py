@@ -39,6 +39,11 @@ class Way(ABC):
     def position(self, taken: int, ended: bool) -> dict[str, object]:
         """What to save, when `taken` batches have been given."""
 
+    @property
+    def goes_back(self) -> bool:
+        """Whether `position` can be asked for before the last batch that was given."""
+        return True
+
     @abstractmethod
     def conclude(self, saved: Saved) -> None:
         """Leave the loader as it was at the end of a pass that was saved there."""

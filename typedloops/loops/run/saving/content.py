@@ -114,7 +114,7 @@ def _parts_of(context: RunContext, runs_module: bool) -> dict[str, object]:
     return {
         "module": dict(weights),
         "rest": {**rest_of(module), "gradients": gradients},
-        "optimizers": {**optimization_state(optimization), "windows": window_states(optimization)},
+        "optimizers": {**optimization_state(optimization, module), "windows": window_states(optimization)},
     }
 
 

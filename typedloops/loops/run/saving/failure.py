@@ -24,6 +24,9 @@ def settle(loop: LoopNode | None) -> str:
     if not isinstance(progress, BatchProgress) or progress.current.ready == progress.current.completed:
         return "the hook that was called is called again"
     batch, done = progress.current.completed, progress.current.processed > progress.current.completed
+    give_back: object = getattr(loop, "give_back", None)
+    if not done and callable(give_back):
+        give_back()
     for counters in (progress.total, progress.current):
         _settle(counters, done=done)
     left = "hooks after it are not called" if done else "it is run again from its beginning"

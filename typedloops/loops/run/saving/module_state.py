@@ -12,6 +12,13 @@ from typing_extensions import Protocol, runtime_checkable
 
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import CheckpointError
+from typedloops.loops.run.saving.buffers import (
+    empty_buffers,
+    fill_empty_buffers,
+    load_passing_buffers,
+    passing_buffers,
+)
+from typedloops.loops.run.saving.sparse import as_data, of_data
 from typedloops.protocols.state import Stateful
 
 REMEDY = "Build the module that was saved, with the same arguments."
@@ -55,7 +62,9 @@ def load_weights_into(where: str, module: object, weights: Mapping[str, object])
     """
     if isinstance(module, nn.Module):
         own: Mapping[str, object] = module.state_dict()
-        _check_names(where, own.keys(), weights.keys())
+        empty = empty_buffers(module, weights.keys() - own.keys())
+        _check_names(where, {*own, *empty}, weights.keys())
+        fill_empty_buffers(module, weights, empty)
     if not isinstance(module, Stateful):
         raise CheckpointError(where, f"a {type(module).__name__} has no `load_state_dict`", REMEDY)
     try:
@@ -84,7 +93,7 @@ def rest_of(module: object) -> dict[str, object]:
     if not isinstance(module, nn.Module):
         return {}
     return {
-        "buffers": dict(_passing_buffers(module)),
+        "buffers": passing_buffers(module),
         "metrics": {name: _state_of(metric) for name, metric in _metrics(module)},
         **modes_of(module),
     }
@@ -98,16 +107,17 @@ def modes_of(module: object) -> dict[str, object]:
     return {"eval": eval_parts_of(module), "frozen": frozen}
 
 
-def load_rest_into(module: object, rest: Mapping[str, object]) -> None:
-    """Load what `rest_of` gave into a module whose weights fit."""
+def load_rest_into(where: str, module: object, rest: Mapping[str, object]) -> None:
+    """Load what `rest_of` gave into a module whose weights fit.
+
+    Raises:
+        CheckpointError: There is something that finds no place in it.
+    """
     if not isinstance(module, nn.Module) or not rest:
         return
     load_modes_into(module, rest)
-    buffers, metrics = _mapping(rest, "buffers"), _mapping(rest, "metrics")
-    for name, buffer in _passing_buffers(module):
-        saved = buffers.get(name)
-        if isinstance(saved, Tensor):
-            _put_buffer(module, name, saved.to(buffer))
+    metrics = _mapping(rest, "metrics")
+    load_passing_buffers(where, module, _mapping(rest, "buffers"))
     for name, metric in _metrics(module):
         saved = metrics.get(name)
         if is_mapping(saved):
@@ -144,16 +154,6 @@ def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
     return list(cast("Iterator[tuple[str, nn.Module]]", module.named_modules()))
 
 
-def _passing_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    kept = module.state_dict().keys()
-    return ((name, buffer) for name, buffer in module.named_buffers() if name not in kept)
-
-
-def _put_buffer(module: nn.Module, name: str, value: Tensor) -> None:
-    *path, last = name.split(".")
-    setattr(module.get_submodule(".".join(path)), last, value)
-
-
 def _metrics(module: nn.Module) -> Iterator[tuple[str, MetricObject]]:
     return ((name, part) for name, part in _parts(module) if _is_metric(part))
 
@@ -184,7 +184,7 @@ def _on(device: object, value: object) -> object:
     return [_on(device, item) for item in value] if is_list_or_tuple(value) else value
 
 
-def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bool = True) -> dict[str, Tensor]:
+def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bool = True) -> dict[str, object]:
     """The gradients that are not put away before the next ones, by the name of their parameter.
 
     Args:
@@ -195,7 +195,7 @@ def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bo
     optimizers = list(optimizers)
     put_away: set[int] = set() if adds_up else {id(parameter) for _, parameter in _of_optimizers(optimizers)}
     return {
-        name: parameter.grad
+        name: as_data(parameter.grad)
         for name, parameter in _parameters(module, optimizers)
         if parameter.grad is not None and id(parameter) not in put_away
     }
@@ -204,8 +204,8 @@ def gradients_of(module: object, optimizers: Iterable[Optimizer], *, adds_up: bo
 def load_gradients_into(module: object, optimizers: Iterable[Optimizer], gradients: Mapping[str, object]) -> None:
     """Load what `gradients_of` gave; other parameters have none afterwards."""
     for name, parameter in _parameters(module, optimizers):
-        saved = gradients.get(name)
-        parameter.grad = saved.to(parameter.device) if isinstance(saved, Tensor) else None
+        saved = of_data(gradients.get(name))
+        parameter.grad = None if saved is None else saved.to(parameter.device)
 
 
 def _parameters(module: object, optimizers: Iterable[Optimizer]) -> Iterator[tuple[str, Tensor]]:

@@ -13,6 +13,7 @@ from typing_extensions import Protocol
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import OptimizerError, StateError
 from typedloops.loops.run.optimization import Optimization
+from typedloops.loops.run.saving.parameter_names import check_names, names_of_parameters
 from typedloops.loops.run.scheduled_rate import ScheduledRate
 
 
@@ -23,10 +24,18 @@ class Resumable(Protocol):
     def load_state_dict(self, state_dict: dict[str, object], /) -> object: ...
 
 
-def optimization_state(optimization: Optimization) -> dict[str, object]:
-    """What a later fit needs to go on with optimizers that are made anew."""
+def optimization_state(optimization: Optimization, module: object) -> dict[str, object]:
+    """What a later fit needs to go on with optimizers that are made anew.
+
+    Args:
+        optimization: Has them.
+        module: Whose parameters they have, which are saved by their names.
+    """
     return {
-        "optimizers": [_saved(optimizer) for optimizer in optimization.optimizers],
+        "optimizers": [
+            {**_saved(optimizer), "names": names_of_parameters(optimizer, module)}
+            for optimizer in optimization.optimizers
+        ],
         "schedulers": [_saved(rate.scheduler) for rate in optimization.rates],
         "rates": [
             {"due": rate.due, "pending": rate.pending, "progress": rate.progress.state_dict()}
@@ -43,19 +52,28 @@ def window_states(optimization: Optimization) -> dict[int, object]:
     return {**optimization.resumed_windows, **made}
 
 
-def load_optimization(optimization: Optimization, state: Mapping[str, object]) -> None:
+def load_optimization(optimization: Optimization, module: object, state: Mapping[str, object]) -> None:
     """Give optimizers and schedulers that were made anew the states of those before.
 
+    Args:
+        optimization: Has them.
+        module: Whose parameters they have.
+        state: What `optimization_state` gave.
+
     Raises:
-        OptimizerError: They are others.
+        OptimizerError: They are others, or have other parameters or the same in another order.
         StateError: It is no such state.
     """
     optimizers, schedulers, rates = (_items(state, name) for name in ("optimizers", "schedulers", "rates"))
     _check_alike(optimization.optimizers, optimizers)
     _check_alike([rate.scheduler for rate in optimization.rates], schedulers)
     for optimizer, saved in zip(optimization.optimizers, optimizers, strict=True):
+        check_names(optimizer, module, saved.get("names"))
         _load(optimizer, saved)
         _keep_types(optimizer, saved["state"])
+        if optimization.steps.total.completed:
+            # Otherwise torch warns of a scheduler that steps first.
+            vars(optimizer)["_opt_called"] = True
     for rate, saved, counts in zip(optimization.rates, schedulers, rates, strict=True):
         _load(rate.scheduler, saved)
         _load_counts(rate, counts)
@@ -75,7 +93,10 @@ def _load(thing: object, saved: Mapping[str, object]) -> None:
     try:
         cast("Resumable", thing).load_state_dict(copy.copy(dict(state)))
     except ValueError as error:
-        raise _others(f"what it made does not fit: {error}") from error
+        raise _others(
+            f"what it made does not fit: {error}",
+            "Make the same, parameter groups that were added during the run among them, or start anew.",
+        ) from error
 
 
 def _keep_types(optimizer: Optimizer, saved: object) -> None:
@@ -85,8 +106,11 @@ def _keep_types(optimizer: Optimizer, saved: object) -> None:
         return
     parameters = [parameter for group in optimizer.param_groups for parameter in cast("list[Tensor]", group["params"])]
     of_optimizer = cast("dict[Tensor, dict[str, object]]", optimizer.state)
-    for index, entries in cast("Mapping[int, object]", states).items():
-        if is_mapping(entries) and index < len(parameters) and parameters[index] in of_optimizer:
+    for index, entries in cast("Mapping[object, object]", states).items():
+        # What is of no single parameter goes by a name.
+        if not isinstance(index, int) or index >= len(parameters):
+            continue
+        if is_mapping(entries) and parameters[index] in of_optimizer:
             loaded = of_optimizer[parameters[index]]
             for name, value in entries.items():
                 now = loaded.get(name)
@@ -115,5 +139,5 @@ def _check_alike(things: Sequence[object], saved: Sequence[Mapping[str, object]]
         raise _others(f"it made {', '.join(now) or 'none'}, and the last fit had {', '.join(then) or 'none'}")
 
 
-def _others(problem: str) -> OptimizerError:
-    return OptimizerError("configure_optimizers", problem, "Make the same, or start anew.")
+def _others(problem: str, remedy: str = "Make the same, or start anew.") -> OptimizerError:
+    return OptimizerError("configure_optimizers", problem, remedy)

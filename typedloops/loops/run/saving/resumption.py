@@ -90,14 +90,14 @@ class Resumption:
             return
         if (weights := self.part("module", depth)) or has_weights(module):
             load_weights_into(str(self.path), module, weights)
-        load_rest_into(module, self.part("rest", depth))
+        load_rest_into(str(self.path), module, self.part("rest", depth))
         if depth and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
             hook(Custom(self.part("custom")))
 
     def load_optimization(self, context: RunContext) -> None:
         """Load the states of optimizers, schedulers and scaler."""
         state = self.part("optimizers", self._depth(context))
-        load_optimization(context.optimization, state)
+        load_optimization(context.optimization, unwrapped(context.module), state)
         windows = cast("Mapping[int, Mapping[str, object]]", state.get("windows") or {})
         context.optimization.resumed_windows = dict(windows)
 
@@ -135,7 +135,7 @@ class Resumption:
             if is_mapping(gradients):
                 load_gradients_into(module, run.optimization.optimizers, gradients)
             run.resuming = None
-        RngStates(self.part("rng")).restore()
+        RngStates(self.part("rng")).restore(exact=self.exact)
 
     def _depth(self, context: RunContext) -> int:
         return contexts_of(context.opened_by).index(context)
