@@ -134,9 +134,7 @@ class Manifest:
         file = folder / NAME
         size = size_of(file)
         if size is None:
-            raise CheckpointError(
-                str(folder), f"there is no checkpoint: it has no {NAME}", "Give the folder that was saved."
-            )
+            raise _none(folder)
         if size > LARGEST:
             raise damaged(file, "it is larger than any manifest")
         body = parsed(file, read_bytes(file))
@@ -203,6 +201,19 @@ class Manifest:
                 yield f"  {name}: {record.dtype} {list(record.shape)}"
             if shown is not None and len(tensors) > shown:
                 yield f"  and {len(tensors) - shown:,} more (details() has all)"
+
+
+def _none(folder: Path) -> CheckpointError:
+    """What is wrong with a place where there is no checkpoint."""
+    if folder.is_file():
+        problem, remedy = "it is a file, and a checkpoint is a folder", "Weights in a file: `load_weights(path)`."
+    elif not folder.exists():
+        problem, remedy = "there is nothing", "Give the folder that was saved."
+    else:
+        inside = sorted(each.name for each in folder.iterdir() if (each / NAME).is_file() and each.name[0] != ".")
+        problem = f"there is no checkpoint: it has no {NAME}"
+        remedy = f"Give one of those in it: {', '.join(inside[:5])}." if inside else "Give the folder that was saved."
+    return CheckpointError(str(folder), problem, remedy)
 
 
 def readable(nbytes: int) -> str:

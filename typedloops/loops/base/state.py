@@ -50,18 +50,27 @@ def load_state(root: SavableLoop, state: Mapping[str, object]) -> None:
 
 def _undoing(path: str, loop: AnyLoop) -> Callable[[], None]:
     """What gives `loop` back what it has now: the very values of its fields."""
-    state = _state_of(path, loop)
+    state = _state_now(path, loop)
     fields = fields_of(type(loop)) if isinstance(loop, SavableLoop) else ()
     plain = {name: getattr(loop, name) for name in fields if not isinstance(getattr(loop, name), Stateful)}
 
     def undo() -> None:
         # The error that is on its way is the one to tell, not that of a loop that cannot go back.
         with suppress(Exception):
-            _load(path, loop, state)
+            if state is not None:
+                _load(path, loop, state)
         for name, value in plain.items():
             setattr(loop, name, value)
 
     return undo
+
+
+def _state_now(path: str, loop: AnyLoop) -> dict[str, object] | None:
+    """The state of a loop, or None where it has none yet: its `on_save_checkpoint` may want a run to have begun."""
+    try:
+        return _state_of(path, loop)
+    except Exception:
+        return None
 
 
 def _nodes(root: SavableLoop) -> Iterator[tuple[str, AnyLoop]]:

@@ -248,6 +248,8 @@ def _load(context: RunContext, resume: ResumeFrom) -> None:
         return
     context.resuming = resumption
     resumption.begin(context)
+    about = resumption.about
+    logger.info("goes on from %s: epoch %s, optimizer step %s", path, about.get("epoch"), about.get("step"))
     if isinstance(context.saver, Saver):
         context.saver.order = resumption.order
 

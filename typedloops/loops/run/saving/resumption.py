@@ -118,7 +118,8 @@ class Resumption:
         """Say that the run is over and has not come to where it was."""
         warnings.warn(
             f"{self.path}: it was saved in {self._at!r}, and the run that was to go on did not come there: what it "
-            "did was not the same. Let the loops around it keep, in their state, what they have done.",
+            "did was not the same. Give it the loaders that it had, those to validate on too; and let loops of your "
+            "own keep in their state what they have done.",
             UserWarning,
             stacklevel=2,
         )

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from typing_extensions import Protocol, runtime_checkable
 
-from typedloops.errors import CheckpointError
+from typedloops.errors import CheckpointError, ConfigurationError
 from typedloops.loops.run.saving.told import told_by
 from typedloops.protocols.checkpoint import CheckpointFormat
 
@@ -46,13 +46,23 @@ class ResumeFrom:
 
 
 def resumed_from(path: CheckpointPath | None, exact: bool = False) -> ResumeFrom | None:
-    """What is meant by the arguments of a fit; None is to begin anew."""
-    return None if path is None else ResumeFrom(path, exact)
+    """What is meant by the arguments of a fit; None is to begin anew.
+
+    Raises:
+        ConfigurationError: It is no path.
+    """
+    return None if path is None else ResumeFrom(_checked(path), exact)
 
 
 def weights_from(path: CheckpointPath | None) -> ResumeFrom | None:
     """What is meant by the argument of an evaluation; None is the weights that the module has."""
-    return None if path is None else ResumeFrom(path, weights=True)
+    return None if path is None else ResumeFrom(_checked(path), weights=True)
+
+
+def _checked(path: object) -> CheckpointPath:
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(cast("CheckpointPath", path)):
+        raise ConfigurationError("ckpt_path", f"{path!r} is no path", f"Give a path, or one of {', '.join(WORDS)}.")
+    return cast("CheckpointPath", path)
 
 
 def found(
