@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from typedloops.loops.run.computing.out_of_memory import shrinking as shrinking
     from typedloops.loops.run.computing.precision import Precision as Precision
     from typedloops.loops.run.computing.seeding import seed_everything as seed_everything
+    from typedloops.loops.run.context import InRun as InRun
     from typedloops.loops.run.settings.durations import Duration as Duration
     from typedloops.loops.run.settings.durations import Unit as Unit
     from typedloops.protocols import HiddenOutput as HiddenOutput
@@ -121,6 +122,7 @@ else:
         "loops.fit.stopping": ("StopReason",),
         "loops.run.settings.durations": ("Duration", "Unit"),
         "loops.run.computing.precision": ("Precision",),
+        "loops.run.context": ("InRun",),
         "protocols": ("HiddenOutput", "LoopProtocol", "PredictionWriter", "Stage", "TrainerView", "TrainingModule"),
         "loops.run.computing.out_of_memory": ("shrinking",),
         "loops.run.computing.seeding": ("seed_everything",),
