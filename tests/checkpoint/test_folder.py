@@ -156,3 +156,23 @@ def test_an_error_of_the_disk_while_there_is_more_to_come(tmp_path: Path, monkey
     with pytest.raises(CheckpointError, match=r"it cannot be written: \[Errno 5\] Input/output error"):
         FORMAT.save(tmp_path / "a.ckpt", CONTENT)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_said_of_a_place_without_a_checkpoint(tmp_path: Path) -> None:
+    def told(path: Path) -> str:
+        with pytest.raises(CheckpointError) as error:
+            FORMAT.load(path)
+        return str(error.value)
+
+    (tmp_path / "weights.ckpt").touch()
+    (tmp_path / "runs").mkdir()
+    assert told(tmp_path / "nope") == f"{tmp_path / 'nope'}: there is nothing. Give the folder that was saved."
+    assert told(tmp_path / "weights.ckpt") == (
+        f"{tmp_path / 'weights.ckpt'}: it is a file, and a checkpoint is a folder. Weights in a file: "
+        "`load_weights(path)`."
+    )
+    where = f"{tmp_path / 'runs'}: there is no checkpoint: it has no manifest.json."
+    assert told(tmp_path / "runs") == f"{where} Give the folder that was saved."
+    for name in ("last", "epoch=1"):
+        FORMAT.save(tmp_path / "runs" / name, {"about": {"version": 1}})
+    assert told(tmp_path / "runs") == f"{where} Give one of those in it: epoch=1, last."

@@ -24,7 +24,7 @@ import typedloops
 from tests.modules import Batch, Classifier, batches
 from typedloops import Callback, FitLoop, Loop, ModelCheckpoint, ModuleHooks, StepLoop, TrainerView
 from typedloops.checkpoint import FolderFormat
-from typedloops.errors import CheckpointError, LoaderError, MisuseError, StateError
+from typedloops.errors import CheckpointError, ConfigurationError, LoaderError, MisuseError, StateError
 from typedloops.loops.run.computing.rng import RngStates
 
 # Much here goes where it does not belong.
@@ -836,3 +836,41 @@ def test_other_settings_are_told(tmp_path: Path) -> None:
     assert refused(lambda: Trainer(**settings).fit(Classifier(), batches(), ckpt_path=tmp_path / "c", exact=True)) == (
         f"{tmp_path / 'c'}: the trainer has other settings: {told}. Give it those that it had."
     )
+
+
+@pytest.mark.parametrize("path", [True, 3, "", b"here"])
+def test_what_is_no_path(path: object) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        Trainer().fit(Classifier(), batches(), ckpt_path=path)
+    assert str(error.value).startswith(f"ckpt_path: {path!r} is no path. Give a path, or one of last, best, ")
+
+
+def test_a_run_that_goes_on_says_from_where(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_at(tmp_path / "c", 5, lambda trainer: trainer.fit(Classifier(), batches()))
+    with caplog.at_level("INFO", logger="typedloops"):
+        Trainer(max_epochs=2).fit(Classifier(), batches(), ckpt_path=tmp_path / "c")
+    assert caplog.messages[0] == f"goes on from {tmp_path / 'c'}: epoch 1, optimizer step 5"
+
+
+def test_another_batch_size_from_the_end_of_an_epoch_on(tmp_path: Path) -> None:
+    trainer = Trainer(max_epochs=1)
+    module = Classifier()
+    trainer.fit(module, batches(4), batches(2))
+    trainer.save_checkpoint(tmp_path / "c")
+    result = Trainer(max_epochs=2).fit(Classifier(), batches(6), batches(3), ckpt_path=tmp_path / "c")
+    assert result.batches == 10
+
+
+def test_a_loop_that_knows_what_to_save_only_once_it_runs(tmp_path: Path) -> None:
+    class Late(Counting):
+        def on_run_start(self) -> None:
+            self.initial = 7
+
+        def on_save_checkpoint(self) -> dict[str, object]:
+            return {"initial": self.initial, "squares": []}
+
+    first, second = Late(dies_on=5), Late()
+    with pytest.raises(Fails):
+        first.run()
+    second.load_state_dict(first.state_dict())
+    assert second.run() == [*range(10)]
