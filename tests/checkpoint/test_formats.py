@@ -241,9 +241,7 @@ def test_what_is_no_checkpoint_is_neither_deleted_nor_written_over(form: Checkpo
         with pytest.raises(CheckpointError, match="what is there is no checkpoint, and is not written over"):
             form.save(path, CONTENT)
         assert not form.holds(path)
-        with pytest.raises(
-            CheckpointError, match=r"no checkpoint|no manifest of typedloops|it is a file"
-        ):
+        with pytest.raises(CheckpointError, match=r"no checkpoint|no manifest of typedloops|it is a file"):
             form.load(path)
         assert sorted(tmp_path.rglob("*")) == before
 
