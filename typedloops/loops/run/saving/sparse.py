@@ -30,4 +30,6 @@ def of_data(data: object) -> Tensor | None:
         return None
     indices, values = cast("Tensor", data["indices"]), cast("Tensor", data["values"])
     size, coalesced = cast("Sequence[int]", data["size"]), cast("bool", data["coalesced"])
-    return torch.sparse_coo_tensor(indices, values, list(size), is_coalesced=coalesced, check_invariants=True)
+    return torch.sparse_coo_tensor(  # pyright: ignore[reportUnknownMemberType]  # its values may be a list of anything
+        indices, values, list(size), is_coalesced=coalesced, check_invariants=True
+    )
