@@ -527,3 +527,20 @@ def test_what_is_taken_up_goes_to_the_device_of_the_run() -> None:
     loss = second.optimization.scalars[0]["loss"]
     assert isinstance(loss, Tensor)
     assert (loss.is_meta, logged["metrics"]["x"]["value"].is_meta) == (True, True)
+
+
+def test_a_buffer_that_became_one_of_other_numbers(tmp_path: Path) -> None:
+    class Widens(Classifier):
+        total: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("total", torch.zeros(()), persistent=False)
+
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            self.total = self.total.double() + batch[0].double().mean()
+            return super().training_step(batch, batch_idx)
+
+    whole, other = goes_on_exactly(tmp_path / "c", Widens)
+    assert other.total.dtype is torch.float64
+    assert torch.equal(whole.total, other.total)

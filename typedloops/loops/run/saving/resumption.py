@@ -91,6 +91,8 @@ class Resumption:
         if (weights := self.part("module", depth)) or has_weights(module):
             load_weights_into(str(self.path), module, weights)
         load_rest_into(str(self.path), module, self.part("rest", depth))
+        # What was saved before the run had converted the module is in other numbers.
+        context.number_type.convert(module)
         if depth and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
             hook(Custom(self.part("custom")))
 
