@@ -93,11 +93,12 @@ class Saver:
             return
         at = innermost(self.root)
         if error is not self._failure:  # otherwise a run within this one, or what told of the error, was here before
-            self._failure = error
-            self._note = f"it was saved when {type(error).__name__} ended the run, and {settle(at)}"
-            for call in calls:
-                call(at, self._note)
+            self._failure, self._note = error, ""
             waiting += map(SaveRequest, paths)
+        if not self._note and (waiting or calls):
+            self._note = f"it was saved when {type(error).__name__} ended the run, and {settle(at)}"
+        for call in calls:
+            call(at, self._note)
         self._save(waiting, at, self._note)
 
     def finish(self) -> None:
