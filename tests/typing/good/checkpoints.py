@@ -36,22 +36,29 @@ on_exception: SavesOnException = saves
 finds: FindsCheckpoints = saves
 formats: list[CheckpointFormat] = [FolderFormat(), DistributedFormat()]
 trainer = Trainer(callbacks=[saves], checkpoint_format=formats[0])
-assert_type(trainer.fit(model, data, ckpt_path="last"), FitResult[Tensor])
-assert_type(trainer.fit(model, data, ckpt_path="last_if_any"), FitResult[Tensor])
-assert_type(trainer.fit(model, data, data, ckpt_path=Path("here"), exact=True), FitResult[Tensor])
-assert_type(trainer.validate(model, data, ckpt_path="best"), EvaluationResult)
-assert_type(trainer.test(model, data, ckpt_path="best"), EvaluationResult)
-assert_type(trainer.predict(model, data, ckpt_path="best"), list[Tensor])
-assert_type(describe("here"), Manifest)
-assert_type(load_weights(Path("here")), dict[str, Tensor])
-trainer.load_checkpoint("here", exact=True)
+
+
+def never_run() -> None:
+    """There is nothing to go on from."""
+    assert_type(trainer.fit(model, data, ckpt_path="last"), FitResult[Tensor])
+    assert_type(trainer.fit(model, data, ckpt_path="last_if_any"), FitResult[Tensor])
+    assert_type(trainer.fit(model, data, data, ckpt_path=Path("here"), exact=True), FitResult[Tensor])
+    assert_type(trainer.validate(model, data, ckpt_path="best"), EvaluationResult)
+    assert_type(trainer.test(model, data, ckpt_path="best"), EvaluationResult)
+    assert_type(trainer.predict(model, data, ckpt_path="best"), list[Tensor])
+    assert_type(describe("here"), Manifest)
+    assert_type(load_weights(Path("here")), dict[str, Tensor])
+    trainer.load_checkpoint("here", exact=True)
 
 
 def written(path: Path) -> None: ...
 
 
 when_written: Callable[[Path], None] = written
-trainer.save_checkpoint("here", weights_only=True, asynchronous=True, when_written=when_written)
+
+
+def never_run_either() -> None:
+    trainer.save_checkpoint("here", weights_only=True, asynchronous=True, when_written=when_written)
 
 
 class Counts(Callback[Classifier]):
