@@ -64,7 +64,7 @@ class AtBoundaries(Observing):
 
     def __init__(self, trainer: AnyTrainer, loaders: Mapping[str, object]) -> None:
         super().__init__(trainer, loaders)
-        self.boundaries = 0
+        self.boundaries: int = 0
 
     @override
     def began(self, runs: Sequence[RunContext]) -> None:
@@ -123,11 +123,11 @@ class Comparing(Observing):
         self, trainer: AnyTrainer, loaders: Mapping[str, object], reference: Uninterrupted, position: int = 0
     ) -> None:
         super().__init__(trainer, loaders)
-        self.position = position
+        self.position: int = position
         self.event: Mismatch | None = None
         self.drawn: Mismatch | None = None
         """The first generator that is not where it was, if nothing else was seen before."""
-        self.reference = reference
+        self.reference: Uninterrupted = reference
         self.end: list[Mismatch] = []
 
     @override
@@ -187,8 +187,8 @@ class Interrupted(AtBoundaries):
         self, trainer: AnyTrainer, loaders: Mapping[str, object], reference: Uninterrupted, at: int, path: Path
     ) -> None:
         super().__init__(trainer, loaders)
-        self.place = Place(at)
-        self.saved = False
+        self.place: Place = Place(at)
+        self.saved: bool = False
         self.left: State = {}
         self._events = Comparing(trainer, loaders, reference)
         self._path = path

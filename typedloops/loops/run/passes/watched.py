@@ -20,7 +20,7 @@ class Watched(Iterator[B], Generic[B]):
 
     def __init__(self, batches: Iterator[B], given: int) -> None:
         self._batches = batches
-        self.given = given
+        self.given: int = given
         self.ended: bool = False
 
     def __next__(self) -> B:
