@@ -62,6 +62,8 @@ bench: $(BUILT)
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 	$(BIN)/python -m benchmarks.targets
 	$(BIN)/python -m benchmarks.checkpoint_io
+	$(BIN)/python -m benchmarks.async_saving
+	$(BIN)/python -m benchmarks.resume_time
 
 compare: $(BUILT)
 	$(BIN)/pip install --quiet --editable ".[bench]"
