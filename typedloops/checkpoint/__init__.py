@@ -1,19 +1,68 @@
 """Checkpoints: what is kept of a run, and how."""
 
-from typedloops.checkpoint.copying import Staged as Staged
-from typedloops.checkpoint.copying import Staging as Staging
-from typedloops.checkpoint.copying import copied as copied
-from typedloops.checkpoint.distributed import DistributedFormat as DistributedFormat
-from typedloops.checkpoint.folder import FolderFormat as FolderFormat
-from typedloops.checkpoint.manifest import FileRecord as FileRecord
-from typedloops.checkpoint.manifest import Manifest as Manifest
-from typedloops.checkpoint.migrations import CONTENT_VERSION as CONTENT_VERSION
-from typedloops.checkpoint.migrations import MIGRATIONS as MIGRATIONS
-from typedloops.checkpoint.migrations import Migration as Migration
-from typedloops.checkpoint.migrations import migrated as migrated
-from typedloops.checkpoint.sealed import SealedFolder as SealedFolder
-from typedloops.checkpoint.sealed import describe as describe
-from typedloops.checkpoint.tensors import TensorRecord as TensorRecord
-from typedloops.checkpoint.weights import load_weights as load_weights
-from typedloops.checkpoint.writer import WhenWritten as WhenWritten
-from typedloops.checkpoint.writer import Writer as Writer
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typedloops.checkpoint.copying import Staged as Staged
+    from typedloops.checkpoint.copying import Staging as Staging
+    from typedloops.checkpoint.copying import copied as copied
+    from typedloops.checkpoint.distributed import DistributedFormat as DistributedFormat
+    from typedloops.checkpoint.folder import FolderFormat as FolderFormat
+    from typedloops.checkpoint.manifest import FileRecord as FileRecord
+    from typedloops.checkpoint.manifest import Manifest as Manifest
+    from typedloops.checkpoint.migrations import CONTENT_VERSION as CONTENT_VERSION
+    from typedloops.checkpoint.migrations import MIGRATIONS as MIGRATIONS
+    from typedloops.checkpoint.migrations import Migration as Migration
+    from typedloops.checkpoint.migrations import migrated as migrated
+    from typedloops.checkpoint.sealed import SealedFolder as SealedFolder
+    from typedloops.checkpoint.sealed import describe as describe
+    from typedloops.checkpoint.tensors import TensorRecord as TensorRecord
+    from typedloops.checkpoint.weights import load_weights as load_weights
+    from typedloops.checkpoint.writer import WhenWritten as WhenWritten
+    from typedloops.checkpoint.writer import Writer as Writer
+else:
+    # Imported when first asked for: a run that is not saved needs none of it.
+    _HOMES = {
+        "copying": (
+            "Staged",
+            "Staging",
+            "copied",
+        ),
+        "distributed": ("DistributedFormat",),
+        "folder": ("FolderFormat",),
+        "manifest": (
+            "FileRecord",
+            "Manifest",
+        ),
+        "migrations": (
+            "CONTENT_VERSION",
+            "MIGRATIONS",
+            "Migration",
+            "migrated",
+        ),
+        "sealed": (
+            "SealedFolder",
+            "describe",
+        ),
+        "tensors": ("TensorRecord",),
+        "weights": ("load_weights",),
+        "writer": (
+            "WhenWritten",
+            "Writer",
+        ),
+    }
+    _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+    __all__ = [*_HOME_OF]
+
+    def __getattr__(name):
+        from importlib import import_module
+
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        return value
+
+    def __dir__():
+        return sorted(__all__)

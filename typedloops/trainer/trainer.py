@@ -13,8 +13,6 @@ from torch.optim import Optimizer
 from typing_extensions import Self, TypeVar
 
 from typedloops._core.calls import AnyCallable
-from typedloops.callbacks import ModelCheckpoint
-from typedloops.checkpoint import FolderFormat
 from typedloops.errors import ConfigurationError, LoopTreeError, MisuseError
 from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
@@ -27,7 +25,7 @@ from typedloops.loops.run.listeners import Listeners, checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.saving.requests import SaveRequest
-from typedloops.loops.run.saving.sources import ResumeFrom
+from typedloops.loops.run.saving.sources import FindsCheckpoints, ResumeFrom
 from typedloops.loops.run.settings.cadence import Interval
 from typedloops.loops.run.settings.config import BatchCount, BatchCounts, RunConfig, Weigh
 from typedloops.loops.run.settings.durations import Count, Time, Unit, counted
@@ -78,13 +76,13 @@ def _checked_loggers(loggers: object) -> tuple[Logger, ...]:
 
 def _without_savers(callbacks: tuple[object, ...], config: RunConfig) -> tuple[CallbackProtocol, ...]:
     """The callbacks; in a rehearsal without those that save it."""
-    kept = [callback for callback in callbacks if not (config.fast_dev_run and isinstance(callback, ModelCheckpoint))]
+    kept = [callback for callback in callbacks if not (config.fast_dev_run and isinstance(callback, FindsCheckpoints))]
     return cast("tuple[CallbackProtocol, ...]", tuple(kept))
 
 
-def _checked_format(format_: object) -> CheckpointFormat:
+def _checked_format(format_: object) -> CheckpointFormat | None:
     if format_ is None:
-        return FolderFormat()
+        return None
     if isinstance(format_, type) or not isinstance(format_, CheckpointFormat):
         raise ConfigurationError(
             f"checkpoint_format: {format_!r}",
@@ -246,7 +244,7 @@ class Trainer(Generic[FL, VL, TL, PL]):
         ).rehearsal()
         self._callbacks = _without_savers(checked_callbacks(callbacks), self.config)
         self._loggers = () if self.config.fast_dev_run else _checked_loggers(loggers)
-        self.checkpoint_format: CheckpointFormat = _checked_format(checkpoint_format)
+        self._checkpoint_format = _checked_format(checkpoint_format)
         self._resume_from: ResumeFrom | None = None
         self._runs: list[RunContext] = []
         self._last_run = RunSummary()
@@ -371,6 +369,15 @@ class Trainer(Generic[FL, VL, TL, PL]):
     def callbacks(self) -> Sequence[CallbackProtocol]:
         """The callbacks, in the order in which they are called."""
         return self._callbacks
+
+    @property
+    def checkpoint_format(self) -> CheckpointFormat:
+        """How checkpoints are kept."""
+        if self._checkpoint_format is None:
+            from typedloops.checkpoint import FolderFormat  # only now: who saves nothing needs none of it
+
+            self._checkpoint_format = FolderFormat()
+        return self._checkpoint_format
 
     @property
     def loggers(self) -> Sequence[Logger]:

@@ -12,7 +12,6 @@ from typedloops.errors import ConfigurationError
 from typedloops.loops.fit.overfit import first_batches
 from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.loaders import as_loaders
-from typedloops.loops.run.passes.generators import own, packed, restore, states_of, unpacked
 from typedloops.loops.run.settings.config import RunConfig
 from typedloops.loops.run.sources import is_factory, made_one, made_several
 from typedloops.protocols.data import Loaders, LoaderSource, LoadersSource
@@ -50,6 +49,8 @@ class FitData(Generic[B]):
 
     def state_dict(self) -> dict[str, object]:
         """When loaders were last made, under which random numbers if these were drawn for it, and their generators."""
+        from typedloops.loops.run.passes.generators import own, packed, states_of
+
         return {
             "loaded_at": self._loaded_at,
             "rng": None if self._drawn is None else self._drawn.state_dict(),
@@ -74,6 +75,8 @@ class FitData(Generic[B]):
         if is_mapping(states := resumed.get("rng")):
             RngStates(states).restore()  # those of now are put back before anything else is drawn
         self._load(cast("int", resumed.get("loaded_at", epoch)))
+        from typedloops.loops.run.passes.generators import own, restore, unpacked
+
         # A pass that is under way begins again from states of its own.
         generators = cast("Sequence[Mapping[str, object]]", resumed.get("generators", ()))
         for loader, states in zip(self._loaders, generators, strict=False):

@@ -7,9 +7,9 @@ import os
 import signal
 from collections.abc import Collection, Generator, Iterable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import cast
 
-from typedloops.checkpoint import FolderFormat, load_weights
 from typedloops.errors import CheckpointError, MisuseError, add_note
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
@@ -190,7 +190,7 @@ def _saved(context: RunContext, around: RunContext | None, *, loads: bool) -> Ge
     for node in _below(context.opened_by):
         if isinstance(node, InRun):
             node.place.leave()
-    saver = Saver(context.opened_by, context.requests, _format_of(context), loads=loads)
+    saver = Saver(context.opened_by, context.requests, partial(_format_of, context.host), loads=loads)
     context.saver = saver
     yield
     saver.finish()  # after an exception, when it has been told
@@ -214,8 +214,10 @@ def _the_one(own: ResumeFrom | None, told: ResumeFrom | None) -> ResumeFrom | No
     return told if own is None else own
 
 
-def _format_of(context: RunContext) -> CheckpointFormat:
-    return FolderFormat() if context.host is None else context.host.checkpoint_format
+def _format_of(host: Host | None) -> CheckpointFormat:
+    from typedloops.checkpoint import FolderFormat  # only now: a run that is not saved needs none of it
+
+    return FolderFormat() if host is None else host.checkpoint_format
 
 
 def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom | None) -> None:
@@ -234,12 +236,14 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
 
 
 def _load(context: RunContext, resume: ResumeFrom) -> None:
-    format_ = _format_of(context)
+    format_ = _format_of(context.host)
     path = found(resume.path, context.listeners.callbacks, format_, exact=resume.exact)
     if path is None:
         _check_begins_anew(context.stage)
         return
     if resume.weights and not format_.holds(path):
+        from typedloops.checkpoint import load_weights
+
         load_weights_into(str(path), unwrapped(context.module), load_weights(path))
         return
     resumption = Resumption(path, format_.load(path), context.opened_by, exact=resume.exact)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Generic, cast
+from typing import TYPE_CHECKING, ClassVar, Generic, cast
 
 import torch
 from torch import Tensor
@@ -16,11 +16,12 @@ from typedloops._core.shapes import is_mapping
 from typedloops.errors import InternalError, add_note
 from typedloops.loops.run.context import InRun, RunContext, running
 from typedloops.loops.run.loaders import check_end, check_ran, length_of, resolve_limit
-from typedloops.loops.run.passes import LoaderPass
-from typedloops.loops.run.passes.ahead import fetched_again, lost
 from typedloops.loops.run.saving.data import is_data
 from typedloops.loops.run.settings.config import BatchLimit
 from typedloops.protocols.trainer import Stage
+
+if TYPE_CHECKING:
+    from typedloops.loops.run.passes import LoaderPass
 
 P = ParamSpec("P")
 R = TypeVar("R", default=None)
@@ -205,6 +206,8 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         batches = self._batches_of(source, status, resumed)
         if resumed.get("again"):
             batches = iter(batches)
+            from typedloops.loops.run.passes.ahead import fetched_again
+
             upcoming = fetched_again(source.name, source.loader, batches, exact=self._is_exact)
         driver: BatchDriver[B, O] = BatchDriver(
             batches,
@@ -236,6 +239,8 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         """What to drive: the batches of a pass, from where it was if the run goes on in its middle."""
         if source.limit == 0 or status not in GOES_ON:
             return ()
+        from typedloops.loops.run.passes import LoaderPass  # with the first batch, not with the library
+
         position = resumed.get("loader")
         loader_pass = LoaderPass(
             source.name,
@@ -282,6 +287,8 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         if goes_back and (self._gives_back or not is_data(upcoming)):
             return None
         if not is_data(upcoming):
+            from typedloops.loops.run.passes.ahead import lost
+
             raise lost(self._source.name, upcoming)
         return upcoming
 

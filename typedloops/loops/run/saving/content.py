@@ -9,7 +9,7 @@ from time import time_ns
 
 import torch
 
-from typedloops.checkpoint import CONTENT_VERSION
+from typedloops.checkpoint.migrations import CONTENT_VERSION
 from typedloops.errors import CheckpointError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, collect_state

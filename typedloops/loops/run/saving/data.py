@@ -8,13 +8,14 @@ from typing import cast
 from torch import Tensor
 
 from typedloops._core.shapes import is_list_or_tuple
-from typedloops.checkpoint.layout import CODES
-from typedloops.checkpoint.own import has_numbers
 
 
 def is_data(value: object) -> bool:
     """Whether a checkpoint can hold it: numbers, strings, bytes and tensors, in lists, tuples and dicts."""
     if isinstance(value, Tensor):
+        from typedloops.checkpoint.layout import CODES  # only now: a run that is not saved needs none of it
+        from typedloops.checkpoint.own import has_numbers
+
         return has_numbers(value) and value.dtype in CODES
     if value is None or type(value) in (bool, int, float, str, bytes):
         return True

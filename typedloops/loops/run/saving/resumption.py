@@ -10,7 +10,7 @@ from typing import cast
 from torch import nn
 
 from typedloops._core.shapes import is_mapping
-from typedloops.checkpoint import migrated
+from typedloops.checkpoint.migrations import migrated
 from typedloops.errors import CheckpointError, StateError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, load_state

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from typedloops.checkpoint import Writer
-from typedloops.checkpoint.writer import nothing
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.context import InRun, RunContext
 from typedloops.loops.run.saving.content import content_of, contexts_of, weights_content
 from typedloops.loops.run.saving.failure import innermost, settle
 from typedloops.loops.run.saving.requests import SaveRequest, SaveRequests
 from typedloops.protocols.checkpoint import CheckpointFormat
+
+if TYPE_CHECKING:
+    from typedloops.checkpoint import Writer
 
 
 class Saver:
@@ -21,15 +23,17 @@ class Saver:
     Args:
         root: The loop at the top of the run.
         requests: What is to be saved.
-        format_: How it is written.
+        format_of: Says how it is written; asked when something is.
         loads: Whether there is a checkpoint to be loaded first.
     """
 
-    def __init__(self, root: LoopNode, requests: SaveRequests, format_: CheckpointFormat, *, loads: bool) -> None:
+    def __init__(
+        self, root: LoopNode, requests: SaveRequests, format_of: Callable[[], CheckpointFormat], *, loads: bool
+    ) -> None:
         self.root = root
         self._requests = requests
-        self._format = format_
-        self._writer = Writer(requests.wake)
+        self._format_of = format_of
+        self._writer: Writer | None = None
         self._failure: BaseException | None = None
         self._note = ""
         self.begun: bool = False
@@ -69,7 +73,8 @@ class Saver:
         self._save(waiting, loop)
         for call in calls:
             call(loop, "")
-        self._writer.poll()
+        if self._writer is not None:
+            self._writer.poll()
 
     def save(self, request: SaveRequest, at: LoopNode | None, note: str = "") -> None:
         """Save now.
@@ -108,7 +113,8 @@ class Saver:
             CheckpointError: Something could not be written.
         """
         self.serve(innermost(self.root))
-        self._writer.finish()
+        if self._writer is not None:
+            self._writer.finish()
 
     def _save(self, requests: Collection[SaveRequest], at: LoopNode | None, note: str = "") -> None:
         """Save the same in each place: listeners are asked once, and what there is has one number."""
@@ -127,5 +133,10 @@ class Saver:
         return content_of(self.root, at, self.order, note)
 
     def _write(self, request: SaveRequest, content: dict[str, object]) -> None:
+        from typedloops.checkpoint import Writer  # only now: a run that is not saved needs none of it
+        from typedloops.checkpoint.writer import nothing
+
+        if self._writer is None:
+            self._writer = Writer(self._requests.wake)
         write = self._writer.write_later if request.asynchronous else self._writer.write
-        write(self._format, request.path, content, request.when_written or nothing)
+        write(self._format_of(), request.path, content, request.when_written or nothing)
