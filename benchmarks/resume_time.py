@@ -6,15 +6,21 @@ permutation at its first index wherever the pass is begun: "from the beginning" 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.machine import machine
 from benchmarks.timing import least_ratio, seconds
+from typedloops import BatchLoader, Callback, Trainer, TrainerView
 from typedloops.loops.run.passes import LoaderPass
 
 ITEMS = 1_000_000
@@ -48,6 +54,59 @@ def by_indices(loader: DataLoader[int], taken: int) -> object:
     return next(islice(iter(loader.batch_sampler), taken, None))
 
 
+class Null(nn.Module):
+    """Does nothing, and leaves the fit when it is called for the first time."""
+
+    def __init__(self, leaves: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.leaves = leaves
+
+    def training_step(self, batch: int, batch_idx: int) -> None:
+        if self.leaves:
+            raise Arrived
+
+    def configure_optimizers(self) -> None:
+        """Nothing is optimized."""
+
+
+class Arrived(Exception):
+    """The first batch is there."""
+
+
+class Saves(Callback[Null, int]):
+    """Saves a fit at some of its batches."""
+
+    def __init__(self, folder: Path, places: Collection[int]) -> None:
+        self.folder = folder
+        self.places = places
+
+    def on_train_batch_end(
+        self, trainer: TrainerView, module: Null, outputs: object, batch: int, batch_idx: int
+    ) -> None:
+        if batch_idx + 1 in self.places:
+            trainer.save_checkpoint(self.folder / str(batch_idx + 1))
+
+
+def resume_fit(loader: BatchLoader[int], path: Path) -> None:
+    """A whole fit that goes on, until its first batch."""
+    with suppress(Arrived):
+        Trainer(max_epochs=1).fit(Null(leaves=True), loader, ckpt_path=path)
+
+
+def fits(loader: BatchLoader[int]) -> float:
+    """The time from calling `fit` to its first batch, far from the beginning to near it."""
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that nothing is optimized
+        callbacks = [Saves(Path(folder), (NEAR, FAR))]
+        Trainer(max_epochs=1, limit_train_batches=FAR + 1, callbacks=callbacks).fit(Null(leaves=False), loader)
+        return least_ratio(
+            lambda: resume_fit(loader, Path(folder, str(FAR))),
+            lambda: resume_fit(loader, Path(folder, str(NEAR))),
+            ROUNDS,
+        )
+
+
 def main() -> None:
     torch.set_num_threads(1)
     loader: DataLoader[int] = DataLoader(Indices(), batch_size=BATCH_SIZE, shuffle=True)
@@ -67,6 +126,8 @@ def main() -> None:
         lambda: first_batch(loader, positions[FAR]), lambda: first_batch(loader, positions[NEAR]), ROUNDS
     )
     print(f"batch {FAR:,} / batch {NEAR}: {ratio:.3f}")
+    whole: BatchLoader[int] = BatchLoader(Indices(), batch_size=BATCH_SIZE, shuffle=True)
+    print(f"batch {FAR:,} / batch {NEAR}, from the call of fit to its first batch: {fits(whole):.3f}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import typedloops
 ROOT = Path(typedloops.__file__).parent
 
 LAYER = {
+    "_lazy": 0,
     "errors": 0,
     "protocols": 1,
     "_core": 2,

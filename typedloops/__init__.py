@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from typedloops._lazy import lazily
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -129,16 +131,4 @@ else:
         "trainer": ("Trainer",),
         "verification": ("ResumeDifference", "ResumeReport", "verify_resume"),
     }
-    _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-    __all__ = ["__version__", *_HOME_OF]
-
-    def __getattr__(name):
-        from importlib import import_module
-
-        if name not in _HOME_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-        return value
-
-    def __dir__():
-        return sorted(__all__)
+    __getattr__, __dir__, __all__ = lazily(__name__, _HOMES, also=("__version__",))

@@ -544,3 +544,47 @@ def test_a_buffer_that_became_one_of_other_numbers(tmp_path: Path) -> None:
     whole, other = goes_on_exactly(tmp_path / "c", Widens)
     assert other.total.dtype is torch.float64
     assert torch.equal(whole.total, other.total)
+
+
+def test_a_loader_that_is_past_the_batch_under_way_says_so(tmp_path: Path) -> None:
+    """One that saves its place by itself cannot give a batch twice."""
+
+    class OwnPlace:
+        def __init__(self) -> None:
+            self.place = 0
+
+        def __iter__(self) -> Iterator[Batch]:
+            items = batches()
+            while self.place < len(items):
+                self.place += 1
+                yield items[self.place - 1]
+            self.place = 0
+
+        def __len__(self) -> int:
+            return len(batches())
+
+        def state_dict(self) -> dict[str, object]:
+            return {"place": self.place}
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            self.place = state_dict["place"]
+
+    class Saves(Callback[nn.Module]):
+        save_on_exception = True
+
+        def path_for_exception(self, trainer: TrainerView) -> Path:
+            return tmp_path / "c"
+
+        def on_before_backward(self, trainer: TrainerView, module: nn.Module, loss: Tensor) -> None:
+            if trainer.global_step == 1:
+                raise Broken
+
+    with pytest.raises(Broken):
+        Trainer(max_epochs=1, callbacks=[Saves()]).fit(Classifier(), OwnPlace())
+    told = "in the middle of batch 1: its loader, which saves its place by itself, is past it: it is left out"
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        result = Trainer(max_epochs=1).fit(Classifier(), OwnPlace(), ckpt_path=tmp_path / "c")
+    assert [told in str(warning.message) for warning in warned] == [True, False]
+    assert "it gave 3 batches" in str(warned[1].message)
+    assert result.batches == 3

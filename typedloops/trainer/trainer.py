@@ -31,12 +31,14 @@ from typedloops.loops.run.settings.config import BatchCount, BatchCounts, RunCon
 from typedloops.loops.run.settings.durations import Count, Time, Unit, counted
 from typedloops.loops.run.settings.limits import counted_limits
 from typedloops.protocols.checkpoint import CheckpointFormat
-from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
 from typedloops.protocols.trainer import ClipAlgorithm, NonFinite, Reduction, Stage
 from typedloops.trainer.entry import AnyEntryLoop, HasFitLoop, HasPredictLoop, HasTestLoop, HasValidateLoop
 from typedloops.trainer.summary import RunSummary
+
+if TYPE_CHECKING:
+    from typedloops.protocols.hooks import CallbackProtocol
 
 FL = TypeVar("FL", bound=AnyEntryLoop, default=FitLoop)
 VL = TypeVar("VL", bound=AnyEntryLoop, default=ValidationLoop)

@@ -10,13 +10,9 @@ from typing import cast
 from typedloops.errors import MisuseError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason
-from typedloops.loops.run.computing.rng import RngStates
+from typedloops.loops.run.computing.modes import modes_of
 from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.optimization import Optimization
-from typedloops.loops.run.saving.callback_states import states_of
-from typedloops.loops.run.saving.content import about, declared, tree_of
-from typedloops.loops.run.saving.custom import Custom
-from typedloops.loops.run.saving.module_state import modes_of, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import load_optimization, optimization_state
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.trainer import Stage
@@ -74,6 +70,10 @@ class Continuation:
 
     def content(self, root: LoopNode, listeners: Listeners, *, weights_only: bool) -> dict[str, object]:
         """A checkpoint of the end of the fit; see `content_of`."""
+        from typedloops.loops.run.saving.content import about, of_the_whole
+        from typedloops.loops.run.saving.custom import Custom
+        from typedloops.loops.run.saving.module_state import rest_of, weights_of
+
         module, counts = self._module(), self._run_state
         epoch, step = (cast("int", counts[name]) for name in ("epoch", "step"))
         told = about(Stage.FIT, epoch, step, self.order + 1, weights_only=weights_only)
@@ -83,10 +83,7 @@ class Continuation:
         listeners.hook("on_save_checkpoint")(custom)
         places = {".": {"point": "idle", "state": counts}}
         return {
-            "about": told,
-            "loops": {"tree": tree_of(root), "state": declared(root), "places": places, "at": "."},
-            "callbacks": states_of(listeners.callbacks),
-            "rng": RngStates().state_dict(),
+            **of_the_whole(told, root, places, ".", listeners),
             "module": dict(weights_of(module)),
             "rest": {**rest_of(module), **self._modes, "gradients": {}},
             "optimizers": {**self._state, "windows": {}},

@@ -30,13 +30,12 @@ from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, st
 from typedloops.loops.run.computing.devices import place_state
 from typedloops.loops.run.computing.modes import training
 from typedloops.loops.run.computing.scaling import LossScaler
-from typedloops.loops.run.context import InRun, find_context
+from typedloops.loops.run.context import InRun, contexts_of, find_context
 from typedloops.loops.run.each import Each
 from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.interrupt import interruptible
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.optimization import Optimization, step_counter
-from typedloops.loops.run.saving.content import contexts_of
 from typedloops.loops.run.saving.data import is_data
 from typedloops.loops.run.saving.occasions import saved_when_it_fails, saving_on_signals
 from typedloops.loops.run.saving.sources import CheckpointPath, resumed_from

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Generic
@@ -98,7 +98,10 @@ class Resuming(Protocol):
 
     @property
     def exact(self) -> bool: ...
+    def load_module(self, context: RunContext) -> None: ...
     def load_optimization(self, context: RunContext) -> None: ...
+    def give_up(self) -> None: ...
+    def warn_of_its_place(self) -> None: ...
     def arrived(self, loop: LoopNode, context: RunContext) -> None:
         """Every loop is where it was: random numbers go on from here."""
         ...
@@ -316,6 +319,19 @@ def find_context(loop: LoopNode) -> RunContext | None:
             return context
         node = node._parent  # pyright: ignore[reportPrivateUsage]
     return None
+
+
+def contexts_of(node: LoopNode) -> list[RunContext]:
+    """The runs that a loop takes part in, the outermost first."""
+    found = [context for loop in _ancestry(node) if isinstance(context := vars(loop).get("_context"), RunContext)]
+    return found[::-1]
+
+
+def _ancestry(node: LoopNode) -> Iterator[LoopNode]:
+    above: LoopNode | None = node
+    while above is not None:
+        yield above
+        above = above.parent
 
 
 @contextmanager

@@ -10,18 +10,16 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import cast
 
-from typedloops.errors import CheckpointError, MisuseError, add_note
+from typedloops.errors import MisuseError, add_note
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.computing.torch_settings import torch_settings
 from typedloops.loops.run.context import Host, InRun, RunContext, find_context, running
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.requirements import check_tree
-from typedloops.loops.run.saving.module_state import load_weights_into
 from typedloops.loops.run.saving.occasions import paths_after_exception
-from typedloops.loops.run.saving.resumption import Resumption
 from typedloops.loops.run.saving.saver import Saver
-from typedloops.loops.run.saving.sources import IF_ANY, ResumeFrom, found
+from typedloops.loops.run.saving.sources import ResumeFrom
 from typedloops.loops.run.settings.config import RunConfig
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.checkpoint import CheckpointFormat
@@ -93,7 +91,7 @@ def _new_run(loop: LoopNode, stage: Stage, module: object, resume: ResumeFrom | 
             for node in dict.fromkeys([*at_start, *_below(loop)]):
                 if isinstance(node, Loop):
                     ending.callback(node.teardown)
-        if around is None and isinstance(context.resuming, Resumption):
+        if around is None and context.resuming is not None:
             context.resuming.give_up()
         if around is None and context.requests.ended_by not in (None, signal.SIGINT):
             signal.raise_signal(context.requests.ended_by)
@@ -194,7 +192,7 @@ def _saved(context: RunContext, around: RunContext | None, *, loads: bool) -> Ge
     context.saver = saver
     yield
     saver.finish()  # after an exception, when it has been told
-    if isinstance(context.resuming, Resumption):
+    if context.resuming is not None:
         context.resuming.warn_of_its_place()
 
 
@@ -225,46 +223,16 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
     if around is not None:
         _check_not_resumed(context.opened_by, resume)
         loop = context.opened_by
-        if isinstance(context.resuming, Resumption) and isinstance(loop, InRun) and loop.place.resumed is not None:
+        if context.resuming is not None and isinstance(loop, InRun) and loop.place.resumed is not None:
             context.resuming.load_module(context)
         return
     if resume is None:
         return
-    _load(context, resume)
+    from typedloops.loops.run.saving.loading import load  # only now: a run that begins anew needs none of it
+
+    order = load(context, resume, _format_of(context.host))
     if isinstance(context.saver, Saver):
-        context.saver.loads = False
-
-
-def _load(context: RunContext, resume: ResumeFrom) -> None:
-    format_ = _format_of(context.host)
-    path = found(resume.path, context.listeners.callbacks, format_, exact=resume.exact)
-    if path is None:
-        _check_begins_anew(context.stage)
-        return
-    if resume.weights and not format_.holds(path):
-        from typedloops.checkpoint import load_weights
-
-        load_weights_into(str(path), unwrapped(context.module), load_weights(path))
-        return
-    resumption = Resumption(path, format_.load(path), context.opened_by, exact=resume.exact)
-    if resume.weights:
-        resumption.load_weights(context)
-        return
-    context.resuming = resumption
-    resumption.begin(context)
-    about = resumption.about
-    logger.info("goes on from %s: epoch %s, optimizer step %s", path, about.get("epoch"), about.get("step"))
-    if isinstance(context.saver, Saver):
-        context.saver.order = resumption.order
-
-
-def _check_begins_anew(stage: Stage) -> None:
-    """Let a fit begin anew where there is no checkpoint; weights that nobody has trained are not worth evaluating."""
-    if stage is not Stage.FIT:
-        raise CheckpointError(
-            f"ckpt_path={IF_ANY!r}", f"there is no checkpoint yet for this run of {stage}", "Fit first, or give a path."
-        )
-    logger.info("there is no checkpoint yet: the fit begins anew")
+        context.saver.loads, context.saver.order = False, order
 
 
 def _check_not_resumed(loop: LoopNode, resume: ResumeFrom | None) -> None:

@@ -292,9 +292,14 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             raise lost(self._source.name, upcoming)
         return upcoming
 
-    def give_back(self) -> None:
-        """The batch under way was not done, and the loader is to give it once more: what was fetched after it too."""
-        self._gives_back = True
+    def give_back(self) -> bool:
+        """The batch under way was not done, and the loader is to give it once more: what was fetched after it too.
+
+        Returns:
+            Whether it can; a loader that saves its place by itself is past that batch.
+        """
+        self._gives_back = self._pass is None or self._pass.goes_back
+        return self._gives_back
 
     @property
     def batch_at_hand(self) -> object:

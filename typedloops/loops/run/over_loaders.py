@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from typedloops._core import DataLoaderProgress
 from typedloops._core.shapes import is_list_or_tuple
-from typedloops.loops.run.computing.modes import evaluating
+from typedloops.loops.run.computing.modes import eval_parts_of, evaluating, load_eval_parts_into
 from typedloops.loops.run.context import InRun
 from typedloops.loops.run.epochs import tell_epoch
 from typedloops.loops.run.kind import LoadersKind
@@ -19,7 +19,6 @@ from typedloops.loops.run.loaders import as_loaders, length_of, resolve_limit
 from typedloops.loops.run.metrics import MetricStore
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.position import LoaderPosition
-from typedloops.loops.run.saving.module_state import eval_parts_of, load_eval_parts_into
 from typedloops.loops.run.saving.occasions import saved_when_it_fails
 from typedloops.loops.run.saving.sources import CheckpointPath, weights_from
 from typedloops.loops.run.settings.config import BatchCounts, BatchLimits

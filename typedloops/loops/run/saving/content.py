@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from time import time_ns
@@ -14,7 +14,8 @@ from typedloops.errors import CheckpointError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, collect_state
 from typedloops.loops.run.computing.rng import RngStates
-from typedloops.loops.run.context import InRun, RunContext
+from typedloops.loops.run.context import InRun, RunContext, contexts_of
+from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.saving.callback_states import states_of
 from typedloops.loops.run.saving.custom import Custom
 from typedloops.loops.run.saving.module_state import gradients_of, has_weights, rest_of, weights_of
@@ -53,16 +54,12 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
             "save_checkpoint", "a prediction is under way, which nothing goes on from", "Save in a fit, or after it."
         )
     custom = Custom()
-    content: dict[str, object] = {
-        "about": {
-            **about(outermost.stage, innermost.epoch, steps_of(innermost), order),
-            "note": note,
-            "settings": settings_of(outermost.config),
-        },
-        "loops": {"tree": tree_of(root), "state": declared(root), "places": _places(root), "at": _path(root, at)},
-        "callbacks": states_of(outermost.listeners.callbacks),
-        "rng": RngStates().state_dict(),
+    told = {
+        **about(outermost.stage, innermost.epoch, steps_of(innermost), order),
+        "note": note,
+        "settings": settings_of(outermost.config),
     }
+    content = of_the_whole(told, root, _places(root), _path(root, at), outermost.listeners)
     for depth, context in enumerate(runs):
         if context.guard is not None:
             context.guard.look(wait=True)  # rather the error now than a checkpoint of weights that are not numbers
@@ -77,6 +74,18 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
     return {**content, "custom": dict(custom)}
 
 
+def of_the_whole(
+    told: Mapping[str, object], root: LoopNode, places: Mapping[str, object], at: str, listeners: Listeners
+) -> dict[str, object]:
+    """The parts that there are once, however many runs are within the run."""
+    return {
+        "about": told,
+        "loops": {"tree": tree_of(root), "state": declared(root), "places": places, "at": at},
+        "callbacks": states_of(listeners.callbacks),
+        "rng": RngStates().state_dict(),
+    }
+
+
 def weights_content(context: RunContext, order: int) -> dict[str, object]:
     """The weights alone."""
     told = about(context.stage, context.epoch, steps_of(context), order, weights_only=True)
@@ -88,22 +97,9 @@ def named(part: str, depth: int) -> str:
     return f"{part}_{depth}" if depth else part
 
 
-def contexts_of(node: LoopNode) -> list[RunContext]:
-    """The runs that a loop takes part in, the outermost first."""
-    found = [context for loop in _ancestry(node) if isinstance(context := vars(loop).get("_context"), RunContext)]
-    return found[::-1]
-
-
 def tree_of(root: LoopNode) -> dict[str, object]:
     """The class of each loop by its path."""
     return {path or ".": f"{type(loop).__module__}.{type(loop).__qualname__}" for path, loop in root.walk()}
-
-
-def _ancestry(node: LoopNode) -> Iterator[LoopNode]:
-    above: LoopNode | None = node
-    while above is not None:
-        yield above
-        above = above.parent
 
 
 def _parts_of(context: RunContext, runs_module: bool) -> dict[str, object]:

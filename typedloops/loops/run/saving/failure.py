@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 from typedloops._core import BatchProgress, Processed
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.context import InRun
@@ -24,13 +27,13 @@ def settle(loop: LoopNode | None) -> str:
     if not isinstance(progress, BatchProgress) or progress.current.ready == progress.current.completed:
         return "the hook that was called is called again"
     batch, done = progress.current.completed, progress.current.processed > progress.current.completed
-    give_back: object = getattr(loop, "give_back", None)
-    if not done and callable(give_back):
-        give_back()
+    give_back = cast("Callable[[], bool] | None", getattr(loop, "give_back", None))
+    given_back = done or give_back is None or give_back()
     for counters in (progress.total, progress.current):
         _settle(counters, done=done)
     left = "hooks after it are not called" if done else "it is run again from its beginning"
-    return f"it was in the middle of batch {batch}: {left}"
+    lost = "its loader, which saves its place by itself, is past it: it is left out"
+    return f"it was in the middle of batch {batch}: {left if given_back else lost}"
 
 
 def _settle(counters: Processed, *, done: bool) -> None:

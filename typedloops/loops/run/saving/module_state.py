@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeGuard, cast
 
 import torch
@@ -12,6 +12,7 @@ from typing_extensions import Protocol, runtime_checkable
 
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import CheckpointError
+from typedloops.loops.run.computing.modes import load_modes_into, modes_of, submodules
 from typedloops.loops.run.saving.buffers import (
     empty_buffers,
     fill_empty_buffers,
@@ -99,14 +100,6 @@ def rest_of(module: object) -> dict[str, object]:
     }
 
 
-def modes_of(module: object) -> dict[str, object]:
-    """Which parts of a module are in eval mode, and which parameters need no gradient."""
-    if not isinstance(module, nn.Module):
-        return {}
-    frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
-    return {"eval": eval_parts_of(module), "frozen": frozen}
-
-
 def load_rest_into(where: str, module: object, rest: Mapping[str, object]) -> None:
     """Load what `rest_of` gave into a module whose weights fit.
 
@@ -124,38 +117,8 @@ def load_rest_into(where: str, module: object, rest: Mapping[str, object]) -> No
             _load_metric(metric, saved)
 
 
-def eval_parts_of(module: object) -> list[str]:
-    """The names of submodules that are in eval mode, the module itself among them."""
-    return [name for name, part in _submodules(module) if not part.training]
-
-
-def load_eval_parts_into(module: object, names: Collection[object]) -> None:
-    """Put those into eval mode that `eval_parts_of` gave, and all others into train mode."""
-    for name, part in _submodules(module):
-        part.training = name not in names
-
-
-def _submodules(module: object) -> Iterator[tuple[str, nn.Module]]:
-    if isinstance(module, nn.Module):
-        yield from cast("Iterator[tuple[str, nn.Module]]", module.named_modules())
-
-
-def load_modes_into(module: nn.Module, rest: Mapping[str, object]) -> None:
-    """Load the modes of all parts and what is frozen."""
-    in_eval, frozen = rest.get("eval"), rest.get("frozen")
-    if is_list_or_tuple(in_eval) and is_list_or_tuple(frozen):
-        load_eval_parts_into(module, in_eval)
-        for name, parameter in module.named_parameters():
-            parameter.requires_grad_(name not in frozen)
-
-
-def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The submodules by name, the module itself among them."""
-    return list(cast("Iterator[tuple[str, nn.Module]]", module.named_modules()))
-
-
 def _metrics(module: nn.Module) -> Iterator[tuple[str, MetricObject]]:
-    return ((name, part) for name, part in _parts(module) if _is_metric(part))
+    return ((name, part) for name, part in submodules(module) if _is_metric(part))
 
 
 def _is_metric(part: object) -> TypeGuard[MetricObject]:

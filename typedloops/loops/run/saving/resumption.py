@@ -14,15 +14,15 @@ from typedloops.checkpoint.migrations import migrated
 from typedloops.errors import CheckpointError, StateError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, load_state
+from typedloops.loops.run.computing.modes import load_modes_into
 from typedloops.loops.run.computing.rng import RngStates
-from typedloops.loops.run.context import InRun, RunContext
+from typedloops.loops.run.context import InRun, RunContext, contexts_of
 from typedloops.loops.run.saving.callback_states import load_states_into
-from typedloops.loops.run.saving.content import contexts_of, named, settings_of, tree_of
+from typedloops.loops.run.saving.content import named, settings_of, tree_of
 from typedloops.loops.run.saving.custom import Custom
 from typedloops.loops.run.saving.module_state import (
     has_weights,
     load_gradients_into,
-    load_modes_into,
     load_rest_into,
     load_weights_into,
 )

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from typedloops.loops.base.node import LoopNode
-from typedloops.loops.run.context import InRun, RunContext
-from typedloops.loops.run.saving.content import content_of, contexts_of, weights_content
+from typedloops.loops.run.context import InRun, RunContext, contexts_of
 from typedloops.loops.run.saving.failure import innermost, settle
 from typedloops.loops.run.saving.requests import SaveRequest, SaveRequests
 from typedloops.protocols.checkpoint import CheckpointFormat
@@ -128,6 +127,8 @@ class Saver:
             self._write(request, made[request.weights_only])
 
     def _content(self, at: LoopNode | None, note: str, *, weights_only: bool) -> dict[str, object]:
+        from typedloops.loops.run.saving.content import content_of, weights_content
+
         if weights_only:
             return weights_content(contexts_of(self.root if at is None else at)[-1], self.order)
         return content_of(self.root, at, self.order, note)
