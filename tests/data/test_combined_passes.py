@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from tests.loops.run.passes.journeys import Augmented, Numbers, carried, check_again, draw, seeded, travel, whole_of
+from tests.loops.run.passes.journeys import (
+    Augmented,
+    Numbers,
+    check_again,
+    check_twice,
+    draw,
+    position_of,
+    seeded,
+    travel,
+    whole_of,
+)
 from typedloops import CombinedLoader
 from typedloops.errors import LoaderError, StateError
 from typedloops.loops.run.passes import LoaderPass
@@ -80,15 +90,7 @@ def made(mode: str, loaders: Made, inner: str | None) -> Any:
 )
 @settings(deadline=None, max_examples=40)
 def test_what_is_left_of_a_pass(mode: str, loaders: Made, inner: str | None, place: float, again: float) -> None:
-    def make() -> Any:
-        return made(mode, loaders, inner)
-
-    seeded(1)
-    loader = make()
-    seeded(2)
-    whole = travel(loader)
-    rest = check_again(make, whole, whole.marks[round(place * (len(whole.marks) - 1))])
-    check_again(make, whole, rest.marks[round(again * (len(rest.marks) - 1))])
+    check_twice(lambda: made(mode, loaders, inner), place, again)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -124,14 +126,6 @@ def test_an_indexed_loader_goes_on_in_the_right_one() -> None:
     whole = travel(loader)
     assert [step[0][0] for step in whole.steps] == [0, 0, 0, 1, 1, 1, 1]  # type: ignore[index]
     check_again(lambda: Combined([[*range(3)], shuffled(4)], "sequential").indexed(), whole, whole.marks[5])
-
-
-def position_of(loader: Any, taken: int) -> dict[str, Any]:
-    whole = LoaderPass("it", loader)
-    batches = iter(whole)
-    for _ in range(taken):
-        next(batches)
-    return carried(whole.state_dict(taken))
 
 
 def test_a_loader_of_which_nothing_is_known() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, cast
 
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from typing_extensions import Self, TypeVar
 
 from typedloops._core.calls import AnyCallable
-from typedloops.errors import ConfigurationError, LoopTreeError, MisuseError
+from typedloops.errors import LoopTreeError, MisuseError
 from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
 from typedloops.loops.fit import FitLoop, FitLoopOf
@@ -25,7 +25,7 @@ from typedloops.loops.run.listeners import Listeners, checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.saving.requests import SaveRequest
-from typedloops.loops.run.saving.sources import FindsCheckpoints, ResumeFrom
+from typedloops.loops.run.saving.sources import ResumeFrom
 from typedloops.loops.run.settings.cadence import Interval
 from typedloops.loops.run.settings.config import BatchCount, BatchCounts, RunConfig, Weigh
 from typedloops.loops.run.settings.durations import Count, Time, Unit, counted
@@ -34,6 +34,7 @@ from typedloops.protocols.checkpoint import CheckpointFormat
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
 from typedloops.protocols.trainer import ClipAlgorithm, NonFinite, Reduction, Stage
+from typedloops.trainer.checked import checked_format, checked_loggers, without_savers
 from typedloops.trainer.entry import AnyEntryLoop, HasFitLoop, HasPredictLoop, HasTestLoop, HasValidateLoop
 from typedloops.trainer.summary import RunSummary
 
@@ -60,38 +61,6 @@ def _module_in(args: tuple[object, ...], kwargs: Mapping[str, object]) -> object
     inputs = (*args, *kwargs.values())
     first = next((value for value in inputs if isinstance(value, nn.Module)), inputs[0] if inputs else None)
     return kwargs.get("model", first)
-
-
-def _checked_loggers(loggers: object) -> tuple[Logger, ...]:
-    if not isinstance(loggers, Iterable):
-        raise ConfigurationError("loggers", f"a {type(loggers).__name__} is no list of loggers", "Write [logger].")
-    checked: tuple[object, ...] = tuple(loggers)
-    for logger in checked:
-        if isinstance(logger, type) or not isinstance(logger, Logger):
-            raise ConfigurationError(
-                f"loggers: {logger!r}",
-                "it is no logger",
-                "Give an object with `log_metrics(metrics, step)` and `finalize(status)`.",
-            )
-    return cast("tuple[Logger, ...]", checked)
-
-
-def _without_savers(callbacks: tuple[object, ...], config: RunConfig) -> tuple[CallbackProtocol, ...]:
-    """The callbacks; in a rehearsal without those that save it."""
-    kept = [callback for callback in callbacks if not (config.fast_dev_run and isinstance(callback, FindsCheckpoints))]
-    return cast("tuple[CallbackProtocol, ...]", tuple(kept))
-
-
-def _checked_format(format_: object) -> CheckpointFormat | None:
-    if format_ is None:
-        return None
-    if isinstance(format_, type) or not isinstance(format_, CheckpointFormat):
-        raise ConfigurationError(
-            f"checkpoint_format: {format_!r}",
-            "it is no format of checkpoints",
-            "Give an object with save, load, load_part, holds and delete: FolderFormat().",
-        )
-    return format_
 
 
 def nothing_runs(what: str) -> MisuseError:
@@ -244,9 +213,9 @@ class Trainer(Generic[FL, VL, TL, PL]):
             deterministic=deterministic,
             benchmark=benchmark,
         ).rehearsal()
-        self._callbacks = _without_savers(checked_callbacks(callbacks), self.config)
-        self._loggers = () if self.config.fast_dev_run else _checked_loggers(loggers)
-        self._checkpoint_format = _checked_format(checkpoint_format)
+        self._callbacks = without_savers(checked_callbacks(callbacks), self.config)
+        self._loggers = () if self.config.fast_dev_run else checked_loggers(loggers)
+        self._checkpoint_format = checked_format(checkpoint_format)
         self._resume_from: ResumeFrom | None = None
         self._runs: list[RunContext] = []
         self._last_run = RunSummary()

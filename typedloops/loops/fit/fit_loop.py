@@ -19,6 +19,7 @@ from typedloops.loops.fit.continuation import Continuation, check_continuation, 
 from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop, take_training_scalars
 from typedloops.loops.fit.fit_data import FitData
 from typedloops.loops.fit.fit_state import fit_state, take_up
+from typedloops.loops.fit.fit_warnings import warn_of_idleness, warn_of_precision
 from typedloops.loops.fit.idleness import Idleness
 from typedloops.loops.fit.optimization.configure import configure
 from typedloops.loops.fit.optimization.manual_checks import check_manual
@@ -298,7 +299,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         context.hook("on_fit_end")()
         self._publish()
         self.mark("idle")
-        self._check_precision()
+        warn_of_precision(context, self.epoch_loop.batch_progress.total.ready)
         result = FitResult(
             stop_reason=self.stop_reason or StopReason.LEFT,
             epochs=self.epoch_progress.total.completed,
@@ -408,16 +409,6 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         context.publish(context.training_metrics.compute())
         context.training_metrics.clear()
 
-    def _check_precision(self) -> None:
-        context = self.context
-        if context.number_type.mixed and not context.asked_for_precision and self.epoch_loop.batch_progress.total.ready:
-            warnings.warn(
-                f"precision is {context.number_type.name!r}, and the loop that trains did not ask for it. Let it call "
-                "`self.in_precision(model.training_step)`.",
-                UserWarning,
-                stacklevel=2,
-            )
-
     def _check_progress(self) -> None:
         """Refuse to go on for ever: steps are the only limit, and none was taken.
 
@@ -427,21 +418,11 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         limits = self.limits
         self._idleness.see(self.step_progress.total.completed)
         if self._idleness.epochs == 1:
-            self._warn_of_idleness()
+            batches = self.epoch_loop.batch_progress.current.completed
+            loops_step = any(isinstance(loop, OptimizerLoop) for _, loop in self.walk())
+            warn_of_idleness(self.path or type(self).__name__, self.context, batches, loops_step=loops_step)
         if limits.max_epochs is None and limits.max_steps is not None and not self.done:
             self._idleness.check(limits.max_steps)
-
-    def _warn_of_idleness(self) -> None:
-        optimization, batches = self.context.optimization, self.epoch_loop.batch_progress.current.completed
-        loops_step = optimization.automatic and any(isinstance(loop, OptimizerLoop) for _, loop in self.walk())
-        if loops_step and optimization.optimizers and batches and not self.context.stop.flag.requested:
-            skipped = optimization.skipped.total.completed > 0
-            warnings.warn(
-                f"{self.path or type(self).__name__}: an epoch of {batches} batches took no optimizer step. "
-                + ("Every gradient overflowed." if skipped else "Does the training step return its loss?"),
-                UserWarning,
-                stacklevel=2,
-            )
 
     def _take_metrics(self, epoch: EpochResult[S]) -> None:
         """Make the scalars of the last step metrics; what was logged under the same name goes first."""

@@ -158,6 +158,25 @@ def check_again(make: Callable[[], Iterable[object]], whole: Journey, mark: Mark
     return rest
 
 
+def check_twice(make: Callable[[], Iterable[object]], place: float, again: float) -> None:
+    """A pass that is begun again at a share of it, and what is left once more."""
+    seeded(1)
+    loader = make()
+    seeded(2)
+    whole = travel(loader)
+    rest = check_again(make, whole, whole.marks[round(place * (len(whole.marks) - 1))])
+    check_again(make, whole, rest.marks[round(again * (len(rest.marks) - 1))])
+
+
+def position_of(loader: Any, taken: int, where: str = "train loader") -> dict[str, Any]:
+    """Where a pass is after so many batches, as it comes back from a checkpoint."""
+    whole = LoaderPass(where, loader)
+    batches = iter(whole)
+    for _ in range(taken):
+        next(batches)
+    return carried(whole.state_dict(taken))
+
+
 def whole_of(message: str) -> str:
     """A pattern of the whole message."""
     return f"^{re.escape(message)}$"

@@ -28,6 +28,7 @@ from tests.loops.run.passes.journeys import (
     carried,
     check_again,
     check_everywhere,
+    check_twice,
     seeded,
     travel,
     whole_of,
@@ -120,13 +121,7 @@ def maker(kind: str, size: int = 23, batch_size: int = 4, **options: Any) -> Cal
 )
 @settings(deadline=None, max_examples=60)
 def test_what_is_left_of_a_pass(kind: str, size: int, batch_size: int, place: float, again: float) -> None:
-    make = maker(kind, size, batch_size)
-    seeded(1)
-    loader = make()
-    seeded(2)
-    whole = travel(loader)
-    rest = check_again(make, whole, whole.marks[round(place * (len(whole.marks) - 1))])
-    check_again(make, whole, rest.marks[round(again * (len(rest.marks) - 1))])
+    check_twice(maker(kind, size, batch_size), place, again)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -19,6 +19,7 @@ from tests.loops.run.passes.journeys import (
     check_again,
     check_everywhere,
     draw,
+    position_of,
     seeded,
     travel,
     whole_of,
@@ -42,14 +43,6 @@ class ByItem:
 
 def begun_at(loader: Any, taken: int) -> Iterator[Any]:
     return iter(LoaderPass("train loader", loader, resumed=position_of(loader, taken)))
-
-
-def position_of(loader: Any, taken: int) -> dict[str, Any]:
-    whole = LoaderPass("train loader", loader)
-    batches = iter(whole)
-    for _ in range(taken):
-        next(batches)
-    return carried(whole.state_dict(taken))
 
 
 @pytest.mark.parametrize("loader", [[*range(9)], tuple(range(9)), range(9), ByItem()], ids=lambda x: type(x).__name__)
