@@ -23,6 +23,7 @@ LAYER = {
     "loops": 4,
     "callbacks": 5,
     "data": 5,
+    "recipes": 6,
     "trainer": 6,
     "testing": 7,
     "verification": 7,

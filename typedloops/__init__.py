@@ -8,7 +8,7 @@ The layers, lowest first; a layer imports only from those above it in this list:
 3. `checkpoint`: what is kept of a run, on the disk
 4. `loops`: the loop contract and the default loops
 5. `callbacks`, `data`
-6. `trainer`
+6. `trainer`, `recipes`
 7. `testing`, `verification`, `demo`
 """
 
