@@ -63,5 +63,5 @@ def killed_and_resumed(
 
 def seed_all(seed: int) -> None:
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the generator that a run saves
+    np.random.seed(seed)
     torch.manual_seed(seed)
