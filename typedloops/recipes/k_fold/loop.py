@@ -15,12 +15,13 @@ from typing_extensions import TypeVar
 from typedloops.errors import ConfigurationError, ModuleError, StateError
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.loop import Loop
+from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.default_fit import FitLoop
 from typedloops.loops.fit.result import FitResult
 from typedloops.loops.prediction import PredictionLoop
 from typedloops.loops.run.computing.seeding import seed_generators
-from typedloops.loops.run.context import find_context
+from typedloops.loops.run.context import InRun, find_context
 from typedloops.loops.run.requirements import check_module
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.loop import LoopProtocol
@@ -190,6 +191,8 @@ class KFoldLoopOf(
         done = zip(self._folds, self._loaded)  # noqa: B905  # those that are not done have no state
         self._results = [result_of(state, fold.train, fold.val) for fold, state in done]
         self._loaded = []
+        if self.restarting and not _goes_on_within(self.fit_loop):
+            _begin_anew(self.fit_loop)
 
     def advance(
         self,
@@ -383,6 +386,19 @@ class KFoldLoop(KFoldLoopOf[AnyFitModule, Anything, Anything, Anything]):
 def seed_of(seed: int, what: object) -> int:
     """A seed for one of the things that a run with this seed does."""
     return int.from_bytes(hashlib.blake2b(f"{seed}/{what}".encode(), digest_size=4).digest(), "big")
+
+
+def _goes_on_within(loop: object) -> bool:
+    """Whether a checkpoint was taken in the middle of a loop, so that it finds its place again."""
+    nodes = [node for _, node in loop.walk()] if isinstance(loop, LoopNode) else []
+    return any(isinstance(node, InRun) and node.place.resumed is not None for node in nodes)
+
+
+def _begin_anew(loop: object) -> None:
+    """Let a loop forget how far it was: it was loaded without the weights that belong to that."""
+    for _, node in loop.walk() if isinstance(loop, LoopNode) else ():
+        if isinstance(node, Loop):
+            node.restarting = False
 
 
 def _checked_splitter(folds: object, seed: int) -> Splitter:
