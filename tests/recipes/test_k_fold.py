@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -23,7 +22,17 @@ from torch.utils.data import DataLoader, Subset
 
 import typedloops
 from tests.recipes.kills import killed_and_resumed
-from typedloops import Callback, FitLoop, Loop, ModelCheckpoint, Slot, TrainerView, verify_resume
+from typedloops import (
+    Callback,
+    FitLoop,
+    FitResult,
+    Loop,
+    ModelCheckpoint,
+    Slot,
+    StopReason,
+    TrainerView,
+    verify_resume,
+)
 from typedloops.errors import (
     CheckpointError,
     ConfigurationError,
@@ -37,6 +46,7 @@ from typedloops.recipes.k_fold import (
     EnsembleModule,
     FoldResult,
     KFoldLoop,
+    KFoldLoopOf,
     KFoldResult,
     RandomFolds,
 )
@@ -53,7 +63,9 @@ torch.set_num_threads(1)
 def items(count: int = 96) -> list[Item]:
     """Handwritten digits."""
     pixels, classes = load_digits(return_X_y=True)
-    return [(torch.tensor(p, dtype=torch.float32) / 16, torch.tensor(c)) for p, c in zip(pixels, classes)][:count]
+    return [(torch.tensor(p, dtype=torch.float32) / 16, torch.tensor(c)) for p, c in zip(pixels, classes, strict=True)][
+        :count
+    ]
 
 
 def labels() -> list[int]:
@@ -291,9 +303,10 @@ def test_every_boundary_validations_included() -> None:
     def make_trainer() -> Any:
         return Trainer(max_epochs=2, fit_loop=KFoldLoop(2, callbacks=lambda fold: [Patience(2)]))
 
-    report = verify_resume(make_trainer, lambda trainer: trainer.fit(make, items(64)), at=12)
+    report = verify_resume(make_trainer, lambda trainer: trainer.fit(make, items(64)), at=[3, 16, 22, 25, 27, 33])
     report.check()
-    assert {place.loop for place in report.places} >= {"fit_loop.fit_loop.epoch_loop.val_loop"}
+    loops = {place.loop for place in report.places}
+    assert loops == {"fit_loop.fit_loop", "fit_loop.fit_loop.epoch_loop", "fit_loop.fit_loop.epoch_loop.val_loop"}
 
 
 class Died(Exception):
@@ -542,12 +555,10 @@ def test_splitters_of_scikit_learn() -> None:
         StratifiedKFold(3, shuffle=True),
         GroupKFold(3),
     ):
-        results = [
-            Trainer(max_epochs=1, fit_loop=KFoldLoop(splitter)).fit(
-                make, items(), labels=torch.tensor(labels()), groups=np.array(groups)
-            )
-            for _ in range(2)
-        ]
+        given_ = (
+            {"groups": np.array(groups)} if isinstance(splitter, GroupKFold) else {"labels": torch.tensor(labels())}
+        )
+        results = [Trainer(max_epochs=1, fit_loop=KFoldLoop(splitter)).fit(make, items(), **given_) for _ in range(2)]
         assert told(results[0]) == told(results[1])
     by_group = [{groups[index] for index in fold.val_indices} for fold in results[0].folds]
     assert sum(map(len, by_group)) == len(set(groups)), "no group is in two folds"
@@ -715,16 +726,34 @@ def test_weights_of_another_module() -> None:
 # The contract
 
 
-def test_it_is_a_loop() -> None:
-    class Cheap(Digits):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = nn.Sequential(nn.Linear(64, 10))
+class Counts(Loop[[int, Iterable[Item], Iterable[Item]], FitResult[None]]):
+    """A fit of nothing, whose metric is the number of items."""
 
-    with tempfile.TemporaryDirectory():
-        check_loop_contract(
-            lambda: KFoldLoop(2, fit_loop=FitLoop(max_epochs=1)), lambda fold: Cheap(), items(8), BatchLoaders(4)
-        )
+    state_fields = ("batches",)
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    @property
+    def done(self) -> bool:
+        return self.batches > 0
+
+    def reset(self) -> None:
+        self.batches = 0
+
+    def advance(self, module: int, train: Iterable[Item], val: Iterable[Item]) -> None:
+        self.batches = len(list(train)) + module
+
+    def on_run_end(self) -> FitResult[None]:
+        return FitResult(StopReason.LEFT, 1, self.batches, 0, {"batches": float(self.batches)})
+
+
+def contract_loop() -> KFoldLoopOf[int, Item, Item, None]:
+    return KFoldLoopOf(Counts(), RandomFolds(3), keep="nothing")
+
+
+def test_it_is_a_loop() -> None:
+    check_loop_contract(contract_loop, lambda fold: fold, items(9), BatchLoaders(2))
 
 
 def test_a_fold_is_where_its_items_are() -> None:

@@ -103,7 +103,8 @@ class KFoldLoopOf(
 
     fit_loop: Slot[OneFit[M, B, V, S]] = Slot()
     predict_loop: Slot[PredictionLoop | None] = Slot(required=False)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_inputs", "_callbacks", "_previous")
+    iteration_unit = "folds"
+    transient_fields: ClassVar[tuple[str, ...]] = ("_callbacks", "_previous")
 
     _callbacks: tuple[object, ...] = ()
     _previous: Callable[[], object] | None = None
@@ -180,6 +181,7 @@ class KFoldLoopOf(
         seed_generators(seed_of(self.seed, "folds"))
         folds = folds_of(self.splitter, self._items, labels, groups)
         self._folds = chosen(folds, self.only)
+        self.max_iterations = len(self._folds)
         digest = digest_of(self._folds)
         if self._digest not in ("", digest):
             raise StateError(
@@ -404,7 +406,7 @@ def _begin_anew(loop: object) -> None:
 def _checked_splitter(folds: object, seed: int) -> Splitter:
     if isinstance(folds, int) and not isinstance(folds, bool):
         return RandomFolds(folds, seed=seed)
-    if isinstance(folds, type) or not isinstance(folds, Splitter):
+    if isinstance(folds, (type, str)) or not isinstance(folds, Splitter):
         raise ConfigurationError(
             "KFoldLoop.folds",
             f"{folds!r} makes no folds",
