@@ -48,6 +48,7 @@ from typedloops.recipes.k_fold import (
     KFoldLoop,
     KFoldLoopOf,
     KFoldResult,
+    Part,
     RandomFolds,
 )
 from typedloops.recipes.k_fold.folds import Fold, folds_of
@@ -62,10 +63,9 @@ torch.set_num_threads(1)
 @cache
 def items(count: int = 96) -> list[Item]:
     """Handwritten digits."""
-    pixels, classes = load_digits(return_X_y=True)
-    return [(torch.tensor(p, dtype=torch.float32) / 16, torch.tensor(c)) for p, c in zip(pixels, classes, strict=True)][
-        :count
-    ]
+    digits = load_digits()
+    pixels = torch.as_tensor(digits.images, dtype=torch.float32).div(16).flatten(1)
+    return list(zip(pixels, torch.as_tensor(digits.target), strict=True))[:count]
 
 
 def labels() -> list[int]:
@@ -86,7 +86,8 @@ class Digits(nn.Module):
         return {"val_loss": nn.functional.cross_entropy(logits, batch[1]), "accuracy": accuracy}
 
     def predict_step(self, batch: Item, batch_idx: int) -> Tensor:
-        return self.net(batch[0]).softmax(1)
+        probabilities: Tensor = self.net(batch[0]).softmax(1)
+        return probabilities
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), lr=0.02)
@@ -114,7 +115,8 @@ def as_list(value: object) -> object:
 
 
 def fit(loop: Any, **options: Any) -> KFoldResult[Any]:
-    return Trainer(max_epochs=2, fit_loop=loop, **options).fit(make, items())
+    result: KFoldResult[Any] = Trainer(max_epochs=2, fit_loop=loop, **options).fit(make, items())
+    return result
 
 
 def message(call: Callable[[], object], kind: type[Exception] = ConfigurationError) -> str:
@@ -481,7 +483,8 @@ def test_an_ensemble_predicts_the_mean_of_its_modules() -> None:
     before = torch.get_rng_state()
     modules = result.modules(make)
     assert torch.equal(torch.get_rng_state(), before), "making them draws nothing"
-    loader = DataLoader(items(), 32)  # type: ignore[arg-type]
+    data: Any = items()
+    loader: Any = DataLoader(data, 32)
     together = torch.cat(Trainer().predict(EnsembleModule(modules), loader))
     each = [torch.cat(Trainer().predict(module, loader)) for module in modules]
     torch.testing.assert_close(together, torch.stack(each).mean(0))
@@ -549,30 +552,31 @@ def test_random_folds(classes: list[int], count: int, repeats: int, seed: int) -
 
 def test_splitters_of_scikit_learn() -> None:
     groups = [index // 10 for index in range(96)]
-    for splitter in (
-        KFold(3),
-        KFold(3, shuffle=True),  # without a random_state: from the numbers of the process, which are seeded
-        StratifiedKFold(3, shuffle=True),
-        GroupKFold(3),
-    ):
-        given_ = (
-            {"groups": np.array(groups)} if isinstance(splitter, GroupKFold) else {"labels": torch.tensor(labels())}
-        )
-        results = [Trainer(max_epochs=1, fit_loop=KFoldLoop(splitter)).fit(make, items(), **given_) for _ in range(2)]
-        assert told(results[0]) == told(results[1])
-    by_group = [{groups[index] for index in fold.val_indices} for fold in results[0].folds]
+
+    def twice(splitter: Any, **given_: Any) -> KFoldResult[Any]:
+        runs = [Trainer(max_epochs=1, fit_loop=KFoldLoop(splitter)).fit(make, items(), **given_) for _ in range(2)]
+        assert told(runs[0]) == told(runs[1])
+        result: KFoldResult[Any] = runs[0]
+        return result
+
+    twice(KFold(3))
+    twice(KFold(3, shuffle=True))  # without a random_state: from the numbers of the process, which are seeded
+    twice(StratifiedKFold(3, shuffle=True), labels=torch.tensor(labels()))
+    by_group = [
+        {groups[index] for index in fold.val_indices} for fold in twice(GroupKFold(3), groups=np.array(groups)).folds
+    ]
     assert sum(map(len, by_group)) == len(set(groups)), "no group is in two folds"
 
 
 def test_a_scale_is_learnt_of_the_part_to_train_on_alone() -> None:
     seen: list[tuple[int, int]] = []
 
-    def standardized(train: Subset[Item], val: Subset[Item]) -> tuple[Iterable[Item], Iterable[Item]]:
+    def standardized(train: Part[Item], val: Part[Item]) -> tuple[Iterable[Item], Iterable[Item]]:
         pixels = torch.stack([item[0] for item in train])
         mean, std = pixels.mean(0), pixels.std(0) + 1e-3
         seen.append((len(train), len(val)))
 
-        def batch_of(part: Subset[Item]) -> list[Item]:
+        def batch_of(part: Part[Item]) -> list[Item]:
             return [(torch.stack([(p - mean) / std for p, _ in part]), torch.stack([label for _, label in part]))]
 
         return batch_of(train), batch_of(val)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias, cast
 
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset
@@ -24,7 +24,22 @@ class Items(Protocol[T_co]):
     def __getitem__(self, index: int, /) -> T_co: ...
 
 
-MakesLoaders: TypeAlias = Callable[[Subset[T], Subset[T]], tuple[Iterable[B], Iterable[V]]]
+class Part(Subset[T]):
+    """The part of the items that a fold trains or validates on: a dataset, and its items can be gone through.
+
+    Args:
+        items: All items.
+        indices: Which of them.
+    """
+
+    def __init__(self, items: Items[T], indices: Sequence[int]) -> None:
+        super().__init__(cast("Dataset[T]", items), indices)
+
+    def __iter__(self) -> Iterator[T]:
+        return (self[index] for index in range(len(self)))
+
+
+MakesLoaders: TypeAlias = Callable[[Part[T], Part[T]], tuple[Iterable[B], Iterable[V]]]
 """Makes the loader to train on and the one to validate on; each has its part of the items."""
 
 
@@ -42,16 +57,11 @@ class BatchLoaders:
         self.batch_size = batch_size
         self.num_workers = num_workers
 
-    def __call__(self, train: Subset[T], val: Subset[T]) -> tuple[Iterable[T], Iterable[T]]:
+    def __call__(self, train: Part[T], val: Part[T]) -> tuple[Iterable[T], Iterable[T]]:
         return self._loader(train, shuffle=True), self._loader(val, shuffle=False)
 
-    def _loader(self, part: Subset[T], *, shuffle: bool) -> BatchLoader[T]:
+    def _loader(self, part: Part[T], *, shuffle: bool) -> BatchLoader[T]:
         return BatchLoader(part, batch_size=self.batch_size, shuffle=shuffle, num_workers=self.num_workers)
-
-
-def part_of(items: Items[T], indices: Iterable[int]) -> Subset[T]:
-    """The items with these indices."""
-    return Subset(cast("Dataset[T]", items), list(indices))
 
 
 def check_order(loader: object) -> None:

@@ -28,7 +28,7 @@ from typedloops.protocols.loop import LoopProtocol
 from typedloops.protocols.module import FitModule, PredictModule, SeveralOptimizersFitModule, StepOutput
 from typedloops.recipes.k_fold.best_weights import BestWeights, Mode, copied_weights
 from typedloops.recipes.k_fold.folds import Fold, Labels, RandomFolds, Splitter, chosen, digest_of, folds_of
-from typedloops.recipes.k_fold.loaders import BatchLoaders, Items, MakesLoaders, check_order, part_of
+from typedloops.recipes.k_fold.loaders import BatchLoaders, Items, MakesLoaders, Part, check_order
 from typedloops.recipes.k_fold.result import FoldResult, KFoldResult, result_of, state_of
 
 M = TypeVar("M", default=object)
@@ -63,7 +63,7 @@ class KFoldLoopOf(
     advance, for each fold:
         the random numbers are seeded by `seed` and the fold
         module = make_module(fold)
-        train, val = make_loaders(train_part, val_part)
+        train, val = make_loaders(Part(data, train), Part(data, val))
         callbacks(fold)
         fit_loop.run(module, train, val)
         the best weights back into the module                 # with keep="best"
@@ -207,7 +207,7 @@ class KFoldLoopOf(
         fold = self._folds[len(self._results)]
         seed_generators(seed_of(self.seed, fold.index))
         module = self._new(make_module, fold.index)
-        train, val = make_loaders(part_of(data, fold.train), part_of(data, fold.val))
+        train, val = make_loaders(Part(data, fold.train), Part(data, fold.val))
         if self.predict_loop is not None:
             check_module(module, PredictModule, f"{type(self).__name__}(out_of_fold=True)")
             check_order(val)
