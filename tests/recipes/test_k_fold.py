@@ -6,7 +6,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +253,24 @@ def test_each_fold_has_checkpoints_of_its_own(tmp_path: Path) -> None:
         assert [*saver.best_k_models] == [*saver.dirpath.iterdir()]
 
 
+@pytest.mark.parametrize("batch", [3, 6, 8])
+def test_the_checkpoints_of_folds_go_on_with_them(tmp_path: Path, batch: int) -> None:
+    def make_trainer(folder: Path, **options: Any) -> Any:
+        def callbacks(fold: int) -> list[ModelCheckpoint]:
+            return [ModelCheckpoint(folder / f"{fold}", monitor="val_loss", save_top_k=2, save_last=True)]
+
+        return Trainer(max_epochs=3, fit_loop=KFoldLoop(3, callbacks=callbacks), **options)
+
+    run(make_trainer(tmp_path / "whole"))
+    killed_and_resumed(partial(make_trainer, tmp_path / "killed"), run, tmp_path / "c", batch)
+    kept = [
+        sorted(str(path.relative_to(tmp_path / folder)) for path in (tmp_path / folder).glob("*/*"))
+        for folder in ("whole", "killed")
+    ]
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == 9
+
+
 class Logs:
     def __init__(self) -> None:
         self.names: list[tuple[str, int]] = []
@@ -303,7 +321,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path, batch: in
 
 def test_every_boundary_validations_included() -> None:
     def make_trainer() -> Any:
-        return Trainer(max_epochs=2, fit_loop=KFoldLoop(2, callbacks=lambda fold: [Patience(2)]))
+        return Trainer(max_epochs=2, fit_loop=KFoldLoop(2, keep="best", callbacks=lambda fold: [Patience(2)]))
 
     report = verify_resume(make_trainer, lambda trainer: trainer.fit(make, items(64)), at=[3, 16, 22, 25, 27, 33])
     report.check()
@@ -610,6 +628,22 @@ class Wrong:
 )
 def test_folds_that_are_none(part: tuple[list[int], list[int]], told_: str) -> None:
     assert message(lambda: fit(KFoldLoop(Wrong(([0], [1]), part)))) == f"Wrong.split: fold 1: {told_}"
+
+
+def test_the_metrics_of_the_best_are_those_of_its_epoch() -> None:
+    """The worst validation is the best here: the first, so that those after it must leave no trace."""
+    epochs: list[dict[str, float]] = []
+
+    class Notes(Callback[nn.Module]):
+        def on_train_epoch_end(self, trainer: TrainerView, module: nn.Module) -> None:
+            epochs.append(dict(trainer.metrics))
+
+    loop = KFoldLoop(2, only=[0], keep="best", mode="max")
+    result = Trainer(max_epochs=4, fit_loop=loop, callbacks=[Notes()]).fit(make, items())
+    best = max(epochs, key=lambda metrics: metrics["val_loss"])
+    assert dict(result.folds[0].metrics) == best
+    assert {"train_loss", "val_loss", "accuracy"} == best.keys()
+    assert best != epochs[-1]
 
 
 # What goes wrong
