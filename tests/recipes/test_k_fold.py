@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 import typedloops
-from tests.recipes.kills import killed_and_resumed
+from tests.recipes.kills import killed_and_resumed, seed_all
 from typedloops import (
     Callback,
     FitLoop,
@@ -152,7 +152,7 @@ def test_a_fold_is_what_a_fit_by_hand_comes_to() -> None:
 
     result = fit(KFoldLoop(3, seed=7))
     fold = folds_of(RandomFolds(3, seed=7), 96, None, None)[1]
-    typedloops.seed_everything(seed_of(7, 1))
+    seed_all(seed_of(7, 1))
     module = Digits()
     data: Any = items()
     loaders = DataLoader(Subset(data, fold.train), 32, shuffle=True), DataLoader(Subset(data, fold.val), 32)

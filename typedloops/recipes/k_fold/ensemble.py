@@ -51,7 +51,7 @@ class EnsembleModule(nn.Module, Generic[B, Q, R]):
             raise ModuleError("EnsembleModule", f"a {type(wrong).__name__} is no nn.Module", "Give modules of torch.")
         if not modules:
             raise ModuleError("EnsembleModule", "there are no modules", "Give one or more.")
-        self.members = nn.ModuleList(cast("Sequence[nn.Module]", modules))
+        self.members: nn.ModuleList = nn.ModuleList(cast("Sequence[nn.Module]", modules))
         self.combine = combine
 
     def predict_step(self, batch: B, batch_idx: int) -> R:

@@ -126,7 +126,7 @@ class KFoldLoopOf(
         self.predict_loop = PredictionLoop() if out_of_fold else None
         self.folds: int | Splitter = folds
         self.splitter: Splitter = _checked_splitter(folds, seed)
-        self.only = _checked_only(only)
+        self.only: tuple[int, ...] | None = _checked_only(only)
         self.seed = seed
         self.keep: Keep = _checked("keep", keep, ("last", "best", "nothing"))
         self.monitor = monitor
@@ -181,7 +181,7 @@ class KFoldLoopOf(
         seed_generators(seed_of(self.seed, "folds"))
         folds = folds_of(self.splitter, self._items, labels, groups)
         self._folds = chosen(folds, self.only)
-        self.max_iterations = len(self._folds)
+        self.max_iterations: int | None = len(self._folds)
         digest = digest_of(self._folds)
         if self._digest not in ("", digest):
             raise StateError(
