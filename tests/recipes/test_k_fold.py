@@ -52,6 +52,7 @@ from typedloops.recipes.k_fold import (
     RandomFolds,
 )
 from typedloops.recipes.k_fold.folds import Fold, folds_of
+from typedloops.recipes.k_fold.settings import seed_of
 from typedloops.testing import check_loop_contract
 
 # Much here goes where it does not belong.
@@ -148,8 +149,6 @@ def test_every_fold_is_a_fit_of_a_module_of_its_own() -> None:
 
 
 def test_a_fold_is_what_a_fit_by_hand_comes_to() -> None:
-    from typedloops.recipes.k_fold.loop import seed_of
-
     result = fit(KFoldLoop(3, seed=7))
     fold = folds_of(RandomFolds(3, seed=7), 96, None, None)[1]
     seed_all(seed_of(7, 1))

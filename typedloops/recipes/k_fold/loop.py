@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import ClassVar, Generic, Literal, TypeAlias, cast, overload
+from typing import ClassVar, Generic, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.slot import Slot
-from typedloops.loops.fit.default_fit import FitLoop
 from typedloops.loops.fit.result import FitResult
 from typedloops.loops.prediction import PredictionLoop
 from typedloops.loops.run.computing.seeding import seed_generators
@@ -25,11 +23,18 @@ from typedloops.loops.run.context import InRun, find_context
 from typedloops.loops.run.requirements import check_module
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.loop import LoopProtocol
-from typedloops.protocols.module import FitModule, PredictModule, SeveralOptimizersFitModule, StepOutput
+from typedloops.protocols.module import PredictModule
 from typedloops.recipes.k_fold.best_weights import BestWeights, Mode, copied_weights
-from typedloops.recipes.k_fold.folds import Fold, Labels, RandomFolds, Splitter, chosen, digest_of, folds_of
-from typedloops.recipes.k_fold.loaders import BatchLoaders, Items, MakesLoaders, Part, check_order
+from typedloops.recipes.k_fold.folds import Fold, Labels, Splitter, chosen, digest_of, folds_of
+from typedloops.recipes.k_fold.loaders import Items, MakesLoaders, Part, check_order
 from typedloops.recipes.k_fold.result import FoldResult, KFoldResult, result_of, state_of
+from typedloops.recipes.k_fold.settings import (
+    check_makes_modules,
+    checked_choice,
+    checked_only,
+    checked_splitter,
+    seed_of,
+)
 
 M = TypeVar("M", default=object)
 B = TypeVar("B", default=object)
@@ -125,12 +130,12 @@ class KFoldLoopOf(
         self.fit_loop = fit_loop
         self.predict_loop = PredictionLoop() if out_of_fold else None
         self.folds: int | Splitter = folds
-        self.splitter: Splitter = _checked_splitter(folds, seed)
-        self.only: tuple[int, ...] | None = _checked_only(only)
+        self.splitter: Splitter = checked_splitter(folds, seed)
+        self.only: tuple[int, ...] | None = checked_only(only)
         self.seed = seed
-        self.keep: Keep = _checked("keep", keep, ("last", "best", "nothing"))
+        self.keep: Keep = checked_choice("keep", keep, ("last", "best", "nothing"))
         self.monitor = monitor
-        self.mode: Mode = _checked("mode", mode, ("min", "max"))
+        self.mode: Mode = checked_choice("mode", mode, ("min", "max"))
         self.callbacks = callbacks
         self.out_of_fold = out_of_fold
         self._folds: list[Fold] = []
@@ -175,7 +180,7 @@ class KFoldLoopOf(
         labels: Labels | None,
         groups: Labels | None,
     ) -> None:
-        _check_makes_modules(make_module)
+        check_makes_modules(make_module)
         self._items = len(data)
         # A splitter of scikit-learn without a `random_state` draws from the numbers of the process.
         seed_generators(seed_of(self.seed, "folds"))
@@ -305,91 +310,6 @@ class KFoldLoopOf(
         return torch.cat(cast("list[Tensor]", list(predictions))).cpu()
 
 
-AnyFitModule: TypeAlias = FitModule[Anything, Anything, Anything]
-X = TypeVar("X")
-Y = TypeVar("Y")
-O = TypeVar("O", bound=StepOutput)
-
-
-class KFoldLoop(KFoldLoopOf[AnyFitModule, Anything, Anything, Anything]):
-    """Cross-validates a module with the default fit; see `KFoldLoopOf` for the order of things.
-
-    ```
-    trainer = Trainer(max_epochs=20, fit_loop=KFoldLoop(RandomFolds(5, stratified=True)))
-    result = trainer.fit(lambda fold: Classifier(), items, labels=labels)
-    print(result)
-    ensemble = EnsembleModule(result.modules(lambda fold: Classifier()))
-    ```
-
-    Args:
-        folds: How many, or what makes them: `RandomFolds`, or a splitter of scikit-learn.
-        fit_loop: Fits the module of a fold; by default a `FitLoop`.
-
-    The other arguments are those of `KFoldLoopOf`.
-    """
-
-    def __init__(
-        self,
-        folds: int | Splitter = 5,
-        *,
-        only: Collection[int] | None = None,
-        seed: int = 0,
-        keep: Keep = "last",
-        monitor: str = "val_loss",
-        mode: Mode = "min",
-        callbacks: Callable[[int], Iterable[object]] | None = None,
-        out_of_fold: bool = False,
-        fit_loop: OneFit[AnyFitModule, Anything, Anything, Anything] | None = None,
-    ) -> None:
-        super().__init__(
-            FitLoop() if fit_loop is None else fit_loop,
-            folds,
-            only=only,
-            seed=seed,
-            keep=keep,
-            monitor=monitor,
-            mode=mode,
-            callbacks=callbacks,
-            out_of_fold=out_of_fold,
-        )
-
-    # The loaders may be left to the default, whose batches are of the items' type: the base has no way to say that.
-    @overload
-    def run(
-        self,
-        make_module: Callable[[int], FitModule[T, T, O] | SeveralOptimizersFitModule[T, T, O]],
-        data: Items[T],
-        make_loaders: None = None,
-        labels: Labels | None = None,
-        groups: Labels | None = None,
-    ) -> KFoldResult[O]: ...
-    @overload
-    def run(
-        self,
-        make_module: Callable[[int], FitModule[X, Y, O] | SeveralOptimizersFitModule[X, Y, O]],
-        data: Items[T],
-        make_loaders: MakesLoaders[T, X, Y],
-        labels: Labels | None = None,
-        groups: Labels | None = None,
-    ) -> KFoldResult[O]: ...
-    def run(
-        self,
-        make_module: Callable[[int], AnyFitModule | SeveralOptimizersFitModule[Anything, Anything, Anything]],
-        data: Items[Anything],
-        make_loaders: MakesLoaders[Anything, Anything, Anything] | None = None,
-        labels: Labels | None = None,
-        groups: Labels | None = None,
-    ) -> KFoldResult[Anything]:
-        """Cross-validate; see `KFoldLoopOf.run`.  Loaders are by default those of `BatchLoaders()`."""
-        makes = cast("Callable[[int], AnyFitModule]", make_module)
-        return super().run(makes, data, BatchLoaders() if make_loaders is None else make_loaders, labels, groups)
-
-
-def seed_of(seed: int, what: object) -> int:
-    """A seed for one of the things that a run with this seed does."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{what}".encode(), digest_size=4).digest(), "big")
-
-
 def _goes_on_within(loop: object) -> bool:
     """Whether a checkpoint was taken in the middle of a loop, so that it finds its place again."""
     nodes = [node for _, node in loop.walk()] if isinstance(loop, LoopNode) else []
@@ -401,41 +321,3 @@ def _begin_anew(loop: object) -> None:
     for _, node in loop.walk() if isinstance(loop, LoopNode) else ():
         if isinstance(node, Loop):
             node.restarting = False
-
-
-def _checked_splitter(folds: object, seed: int) -> Splitter:
-    if isinstance(folds, int) and not isinstance(folds, bool):
-        return RandomFolds(folds, seed=seed)
-    if isinstance(folds, (type, str)) or not isinstance(folds, Splitter):
-        raise ConfigurationError(
-            "KFoldLoop.folds",
-            f"{folds!r} makes no folds",
-            "Give a number, or an object with `split(X, y, groups)`: RandomFolds(5), or a splitter of scikit-learn.",
-        )
-    return folds
-
-
-def _checked_only(only: Collection[int] | None) -> tuple[int, ...] | None:
-    if only is None:
-        return None
-    if not only or len(set(only)) != len(only):
-        raise ConfigurationError("KFoldLoop.only", f"it is {only!r}", "Name one fold or several, each once.")
-    return tuple(only)
-
-
-K = TypeVar("K", bound=str)
-
-
-def _checked(name: str, value: K, known: Sequence[str]) -> K:
-    if value not in known:
-        raise ConfigurationError(f"KFoldLoop.{name}", f"{value!r} is none", f"Give one of {', '.join(known)}.")
-    return value
-
-
-def _check_makes_modules(make_module: object) -> None:
-    if isinstance(make_module, nn.Module) or not callable(make_module):
-        raise ConfigurationError(
-            "KFoldLoop.run: make_module",
-            f"a {type(make_module).__name__} makes no modules, and each fold needs one of its own",
-            "Give a function: lambda fold: Classifier(), or lambda fold: copy.deepcopy(module).",
-        )
