@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -37,10 +36,12 @@ class CartPolicy(nn.Module):
         return Categorical(logits=self.actor(self.body(observations)))
 
     def value(self, observations: Tensor) -> Tensor:
-        return self.critic(self.body(observations)).squeeze(-1)
+        values: Tensor = self.critic(self.body(observations))
+        return values.squeeze(-1)
 
     def act(self, observations: Tensor) -> Tensor:
-        return self.distribution(observations).sample()
+        actions: Tensor = self.distribution(observations).sample()
+        return actions
 
     def training_step(self, batch: PolicySamples, batch_idx: int) -> Tensor:
         distribution = self.distribution(batch.observations)
@@ -58,7 +59,7 @@ class SavableCartPole(gymnasium.Env[Any, Any]):
     """A CartPole that saves itself, and that nothing but this brings back: it is not reset by its seed."""
 
     def __init__(self) -> None:
-        self.inner: Any = gymnasium.make("CartPole-v1", max_episode_steps=20).unwrapped
+        self.inner: Any = gymnasium.make("CartPole-v1", max_episode_steps=12).unwrapped
         self.action_space, self.observation_space = self.inner.action_space, self.inner.observation_space
         self.inner.reset(seed=4)
 
@@ -79,14 +80,14 @@ class SavableCartPole(gymnasium.Env[Any, Any]):
 
 
 def cart_pole() -> gymnasium.Env[Any, Any]:
-    """One whose episodes are cut off after 20 steps, so that there are ends of either kind."""
-    return gymnasium.make("CartPole-v1", max_episode_steps=20)
+    """One whose episodes are cut off after 12 steps, so that there are ends of either kind."""
+    return gymnasium.make("CartPole-v1", max_episode_steps=12)
 
 
 def cart_poles(count: int, mode: AutoresetMode | None = None) -> Any:
     """A vector of them: gymnasium's own for CartPole, or one with this autoreset mode."""
     if mode is None:
-        return gymnasium.make_vec("CartPole-v1", num_envs=count, vector_kwargs={"max_episode_steps": 20})
+        return gymnasium.make_vec("CartPole-v1", num_envs=count, max_episode_steps=12)
     return SyncVectorEnv([cart_pole] * count, autoreset_mode=mode)
 
 
@@ -133,7 +134,3 @@ class Fits:
 def the_same(one: Any, other: Any) -> bool:
     weights = all(torch.equal(one[0][name], other[0][name]) for name in one[0])
     return weights and one[1] == other[1]
-
-
-def saved_at(path: Path) -> Path:
-    return path / "checkpoint"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -123,7 +123,7 @@ def test_returns_of_whole_episodes() -> None:
     assert bool(((returns >= 8) & (returns <= 11)).all())
     assert torch.equal(returns, episode_returns(left, cart_poles(50), seed=3))
     assert not torch.equal(returns, episode_returns(left, cart_poles(50), seed=4))
-    assert 8 <= episode_returns(policy.act, cart_pole())[0] <= 20
+    assert 8 <= episode_returns(policy.act, cart_pole())[0] <= 12
 
 
 # It learns
@@ -136,9 +136,9 @@ def test_it_learns_to_keep_the_pole_up() -> None:
     learn: Any = PolicyGradientLoop(OptimizerLoop(), passes=4, minibatch_size=64)
     online: Any = OnlineLoop(CollectLoop(environments, steps=64), learn)
     trainer: Any = Trainer(max_epochs=2, fit_loop=FitLoopOf(TrainingEpochLoop(TrainingBatchLoop(online))))
-    result = trainer.fit(policy, range(10))
-    assert result.optimizer_steps >= 20 * 4 * 8 - 20 * 4  # the last minibatch may fall away: not every step counts
-    assert result.metrics["episode_return"] > 60  # one that knows nothing comes to 22
+    result = trainer.fit(policy, range(6))
+    assert 12 * 4 * 7 < result.optimizer_steps <= 12 * 4 * 8  # what only begins an episode is left out
+    assert result.metrics["episode_return"] > 50  # one that knows nothing comes to 22
 
 
 def test_a_second_fit_begins_anew() -> None:
@@ -207,8 +207,11 @@ def test_each_pass_has_every_sample_once_in_another_order() -> None:
 # Killed and gone on with
 
 
-@pytest.mark.parametrize("after", [1, 3, 5])
-@pytest.mark.parametrize("kind", ENVIRONMENTS)
+PLACES = [*((kind, 4) for kind in ENVIRONMENTS), ("vector", 1), ("vector", 3), ("one by one", 1), ("one by one", 3)]
+"""Kinds of environments, and after which of six iterations, three to an epoch, it is killed."""
+
+
+@pytest.mark.parametrize(("kind", "after"), PLACES)
 def test_it_goes_on_with_the_same_bits(kind: str, after: int, tmp_path: Path) -> None:
     fits = Fits(lambda: tree(ENVIRONMENTS[kind]()))
     seed_all(0)
@@ -319,7 +322,8 @@ class ReplayLoop(MinibatchLoop[QPolicy, Rollout, Transitions, Tensor]):
 
     def samples(self, model: QPolicy, data: Rollout) -> Transitions:
         new = data.transitions()
-        self.kept = new if self.kept is None else Transitions(*(torch.cat(pair)[-100:] for pair in zip(self.kept, new)))
+        pairs = zip(self.kept or new, new, strict=True)
+        self.kept = new if self.kept is None else Transitions(*(torch.cat(pair)[-100:] for pair in pairs))
         return self.kept
 
     def minibatches(self, samples: Transitions) -> Iterator[Transitions]:
@@ -387,7 +391,8 @@ def test_a_module_that_does_not_act() -> None:
 def test_actions_that_are_not_one_for_each_observation(actions: Any, told: str) -> None:
     class Odd(CartPolicy):
         def act(self, observations: Tensor) -> Tensor:
-            return actions(observations)
+            given: Tensor = actions(observations)
+            return given
 
     with pytest.raises(ModuleError) as error:
         fit(cart_poles(3), Odd())
@@ -419,6 +424,9 @@ def test_an_action_outside_of_the_space(environments: Any, told: str) -> None:
     )
 
 
+ONE_ARRAY = "Wrap it so that it is one array: gymnasium.wrappers.FlattenObservation."
+
+
 class Broken(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Gives something else than an environment does."""
 
@@ -436,10 +444,9 @@ class Broken(gymnasium.Wrapper[Any, Any, Any, Any]):
     ("environment", "error", "told"),
     [
         (
-            Broken(np.array([0.0, np.nan, 0.0, 0.0])),
+            Broken(np.array([0, np.nan, 0, 0], dtype=np.float32)),
             NonFiniteError,
-            "Broken: it gave the observation tensor([0., nan, 0., 0.], dtype=torch.float64). Look at the actions that "
-            "it was given before.",
+            "Broken: it gave the observation tensor([0., nan, 0., 0.]). Look at the actions that it was given before.",
         ),
         (
             Broken(reward=float("inf")),
@@ -447,9 +454,9 @@ class Broken(gymnasium.Wrapper[Any, Any, Any, Any]):
             "Broken: it gave the rewards tensor([inf]). Look at how it rewards.",
         ),
         (
-            Broken({"position": 0.0}),
+            Broken({}),
             ConfigurationError,
-            "Broken: its observation is a dict. Wrap it so that it is one array: gymnasium.wrappers.FlattenObservation.",
+            f"Broken: its observation is a dict. {ONE_ARRAY}",
         ),
     ],
 )
@@ -461,9 +468,13 @@ def test_what_an_environment_must_not_give(environment: Any, error: type[Excepti
 
 def test_environments_that_are_none() -> None:
     remedy = "Give what has the shape of a gymnasium environment, a list of those, or a vector environment."
-    for given, problem in (([], "there are none"), ([3], "3 has no `reset` and `step`"), (3, "3 has no `reset` and `step`")):
+    for given, problem in (
+        ([], "there are none"),
+        ([3], "3 has no `reset` and `step`"),
+        (3, "3 has no `reset` and `step`"),
+    ):
         with pytest.raises(ConfigurationError) as error:
-            CollectLoop(given)  # type: ignore[arg-type]
+            CollectLoop[Any](given)
         assert str(error.value) == f"environments: {problem}. {remedy}"
 
 
@@ -489,24 +500,22 @@ def test_gradients_are_not_added_up_over_iterations() -> None:
     with pytest.raises(ConfigurationError) as error:
         fit([cart_pole()], accumulate_grad_batches=2)
     assert str(error.value) == (
-        "accumulate_grad_batches: PolicyGradientLoop steps on each minibatch. Leave it out, and use larger minibatches, "
-        "or connect a MicroBatchOptimization."
+        "accumulate_grad_batches: PolicyGradientLoop steps on each minibatch. Leave it out, and use larger "
+        "minibatches, or connect a MicroBatchOptimization."
     )
 
 
 def test_settings_that_can_never_work() -> None:
-    make: Any = CollectLoop
-    learn: Any = PolicyGradientLoop
-    for call, told in (
-        (lambda: make([cart_pole()], steps=0), "CollectLoop.steps: 0 is no number of them. Give 1 or more."),
-        (lambda: make([cart_pole()], reset_every=-1), "CollectLoop.reset_every: -1 is no number of them. Give 1 or more."),
-        (lambda: learn(OptimizerLoop(), passes=0), "PolicyGradientLoop.passes: 0 is no number of them. Give 1 or more."),
-        (
-            lambda: learn(OptimizerLoop(), minibatch_size=1.5),
-            "PolicyGradientLoop.minibatch_size: 1.5 is no number of them. Give 1 or more.",
-        ),
+    collect, learn, environments = CollectLoop[Any], PolicyGradientLoop[Any, Any], [cart_pole()]
+    positive = "is no number of them. Give 1 or more."
+    cases: list[tuple[Callable[[], object], str]] = [
+        (lambda: collect(environments, steps=0), f"CollectLoop.steps: 0 {positive}"),
+        (lambda: collect(environments, reset_every=-1), f"CollectLoop.reset_every: -1 {positive}"),
+        (lambda: learn(OptimizerLoop(), passes=0), f"PolicyGradientLoop.passes: 0 {positive}"),
+        (lambda: learn(OptimizerLoop(), minibatch_size=True), f"PolicyGradientLoop.minibatch_size: True {positive}"),
         (lambda: learn(OptimizerLoop(), gamma=1.5), "PolicyGradientLoop.gamma: it is 1.5. Give 0 to 1."),
-    ):
+    ]
+    for call, told in cases:
         with pytest.raises(ConfigurationError) as error:
             call()
         assert str(error.value) == told

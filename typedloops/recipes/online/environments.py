@@ -271,9 +271,7 @@ def as_observation(name: str, observation: object) -> Tensor:
     if not tensor.is_floating_point():
         return tensor
     if not bool(tensor.isfinite().all()):
-        raise NonFiniteError(
-            name, f"it gave the observation {tensor}", "Look at the actions that it was given before."
-        )
+        raise NonFiniteError(name, f"it gave the observation {tensor}", "Look at the actions that it was given before.")
     return tensor.to(torch.get_default_dtype())
 
 

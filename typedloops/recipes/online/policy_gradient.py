@@ -149,12 +149,11 @@ def generalized_advantages(
     Returns:
         (T, N)
     """
-    errors = rewards + gamma * next_values * ~terminated - values
-    decay = gamma * gae_lambda * ~ended
+    errors = rewards + gamma * next_values.masked_fill(terminated, 0.0) - values
     advantages = torch.empty_like(errors)
     following = torch.zeros_like(errors[0])
     for step in range(len(errors) - 1, -1, -1):
-        following = errors[step] + decay[step] * following
+        following = errors[step] + gamma * gae_lambda * following.masked_fill(ended[step], 0.0)
         advantages[step] = following
     return advantages
 
