@@ -468,11 +468,9 @@ def test_what_an_environment_must_not_give(environment: Any, error: type[Excepti
 
 def test_environments_that_are_none() -> None:
     remedy = "Give what has the shape of a gymnasium environment, a list of those, or a vector environment."
-    for given, problem in (
-        ([], "there are none"),
-        ([3], "3 has no `reset` and `step`"),
-        (3, "3 has no `reset` and `step`"),
-    ):
+    no_environment = "{} has no `reset` and `step`"
+    cases: dict[str, Any] = {"there are none": [], no_environment.format(3): [3], no_environment.format(4): 4}
+    for problem, given in cases.items():
         with pytest.raises(ConfigurationError) as error:
             CollectLoop[Any](given)
         assert str(error.value) == f"environments: {problem}. {remedy}"

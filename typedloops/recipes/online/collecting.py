@@ -15,8 +15,9 @@ from typedloops.loops.fit.step_loop import StepLoop
 from typedloops.loops.run.optimization import step_counter
 from typedloops.loops.run.over_batches import transfer_of
 from typedloops.recipes.online.checks import check_positive
-from typedloops.recipes.online.environments import AnyEnvironments, StepResult, environments_of
+from typedloops.recipes.online.environments import AnyEnvironments, StepResult
 from typedloops.recipes.online.rollout import Rollout
+from typedloops.recipes.online.stepped import environments_of
 
 
 @runtime_checkable
@@ -67,6 +68,7 @@ class CollectLoop(StepLoop[M, object, Rollout], Generic[M]):
     Its output is the rollout.
     """
 
+    iteration_unit: ClassVar[str] = "steps"
     requires: ClassVar[type[object] | None] = Policy
     state_fields: ClassVar[tuple[str, ...]] = ("rollout_progress", "transitions")
     transient_fields: ClassVar[tuple[str, ...]] = ("_act",)
@@ -99,8 +101,12 @@ class CollectLoop(StepLoop[M, object, Rollout], Generic[M]):
         self._steps: list[tuple[Tensor, Tensor, StepResult]] = []
 
     @property
+    def max_iterations(self) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.steps
+
+    @property
     def done(self) -> bool:
-        return len(self._steps) == self.steps
+        return self.completed_iterations == self.steps
 
     def reset(self) -> None:
         super().reset()

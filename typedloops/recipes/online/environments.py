@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, SupportsFloat, TypeAlias, cast
 
 import torch
 from torch import Tensor
 from typing_extensions import Protocol, runtime_checkable
 
-from typedloops._core.shapes import is_list_or_tuple, is_mapping
-from typedloops.errors import ConfigurationError, ModuleError, NonFiniteError, ResumeError, StateError
+from typedloops.errors import ResumeError, StateError
 from typedloops.protocols.anything import Anything
-from typedloops.protocols.state import Stateful
 
 
 @runtime_checkable
@@ -164,141 +161,3 @@ class Environments(ABC):
     @property
     def _told(self) -> str:
         return f"{self.count} of {self.name}, {type(self).__name__} with the seed {self.seed}"
-
-
-def environments_of(environments: AnyEnvironments, *, seed: int, replay: bool) -> Environments:
-    """Those environments as one thing that is stepped.
-
-    Raises:
-        ConfigurationError: There are none, or something else.
-    """
-    from typedloops.recipes.online.separate import SeparateEnvironments
-    from typedloops.recipes.online.vectorized import VectorizedEnvironments
-
-    if isinstance(environments, VectorEnvironment):
-        return VectorizedEnvironments(environments, seed=seed, replay=replay)
-    several = environments if is_list_or_tuple(environments) else [environments]
-    for environment in several or (None,):
-        if not isinstance(environment, Environment):
-            raise ConfigurationError(
-                "environments",
-                f"{environment!r} has no `reset` and `step`" if several else "there are none",
-                "Give what has the shape of a gymnasium environment, a list of those, or a vector environment.",
-            )
-    return SeparateEnvironments(cast("Sequence[Environment]", several), seed=seed, replay=replay)
-
-
-class Recorded:
-    """An environment, or a vector of them, and how it came to where it is.
-
-    Args:
-        environment: What is reset with a seed and then acted in.
-        seed: What its seeds are made of.
-        replay: Whether to remember its actions, where it has no state that can be saved.
-    """
-
-    def __init__(self, environment: Environment | VectorEnvironment, seed: str, replay: bool) -> None:
-        self._environment = environment
-        self._seed = seed
-        self._records = replay and not isinstance(environment, Stateful)
-        self._actions: list[Tensor] = []
-        self.resets = 0
-
-    def reset(self) -> object:
-        """The first observation from the next seed."""
-        self.resets += 1
-        self._actions.clear()
-        # Seeded by a string it is the same on every machine and in every process.
-        seed = random.Random(f"{self._seed}/{self.resets}").getrandbits(31)
-        return self._environment.reset(seed=seed)[0]
-
-    def record(self, action: Tensor) -> None:
-        """This is done in it."""
-        if self._records:
-            self._actions.append(action.clone())
-
-    def state_dict(self) -> dict[str, object]:
-        own = dict(self._environment.state_dict()) if isinstance(self._environment, Stateful) else None
-        actions: object = torch.stack(self._actions) if self._actions else []
-        return {"resets": self.resets, "own": own, "actions": actions if self._records else None}
-
-    def bring_back(self, state: Mapping[str, object], begin: Callable[[], None], act: Callable[[Tensor], None]) -> bool:
-        """Go where that was taken; False where there is no way to, and a new episode has begun."""
-        own, actions = state["own"], state["actions"]
-        self.resets = resets_in(state)
-        if is_mapping(own) and isinstance(self._environment, Stateful):
-            self._environment.load_state_dict(own)
-            return True
-        if actions is None or not self._records:
-            begin()
-            return False
-        self.resets -= 1
-        begin()
-        for action in cast("Sequence[Tensor]", actions):
-            act(action)
-        return True
-
-
-def resets_in(state: object) -> int:
-    """How often it had been reset where `Recorded.state_dict` was taken."""
-    return cast("Mapping[str, int]", state)["resets"]
-
-
-def indices_of(mask: Tensor) -> list[int]:
-    """Where a mask, (N,), is true."""
-    return [int(index) for index in mask.nonzero()]
-
-
-def as_observation(name: str, observation: object) -> Tensor:
-    """An observation, or those of N environments, as a tensor of its own.
-
-    Args:
-        name: What to call the environment in an error.
-        observation: What it gave.
-
-    Raises:
-        ConfigurationError: It is made of several arrays.
-        NonFiniteError: There is a number in it that is none.
-    """
-    if is_mapping(observation) or isinstance(observation, (tuple, str)):
-        raise ConfigurationError(
-            name,
-            f"its observation is a {type(cast('object', observation)).__name__}",
-            "Wrap it so that it is one array: gymnasium.wrappers.FlattenObservation.",
-        )
-    # A copy: an environment may give the same array again and again.
-    tensor = observation.clone() if isinstance(observation, Tensor) else torch.tensor(observation)
-    if not tensor.is_floating_point():
-        return tensor
-    if not bool(tensor.isfinite().all()):
-        raise NonFiniteError(name, f"it gave the observation {tensor}", "Look at the actions that it was given before.")
-    return tensor.to(torch.get_default_dtype())
-
-
-def as_rewards(name: str, rewards: object) -> Tensor:
-    """Rewards, (N,).
-
-    Raises:
-        NonFiniteError: One of them is not a number.
-    """
-    tensor = torch.as_tensor(rewards, dtype=torch.get_default_dtype())
-    if not bool(tensor.isfinite().all()):
-        raise NonFiniteError(name, f"it gave the rewards {tensor}", "Look at how it rewards.")
-    return tensor
-
-
-def check_action(name: str, environment: object, action: object) -> None:
-    """Raise `ModuleError` if an environment that has an action space does not have this action in it."""
-    space: object = getattr(environment, "action_space", None)
-    if isinstance(space, ActionSpace) and not space.contains(action):
-        raise ModuleError(
-            f"{name}.step",
-            f"the policy gave the action {action!r}, which is not in {space!r}",
-            "Give actions of this space, or wrap the environment: gymnasium.wrappers.ClipAction.",
-        )
-
-
-def as_array(actions: Tensor) -> Anything:
-    """Actions as the NumPy array that an environment wants; of a single number that number."""
-    actions = actions.float() if actions.dtype in (torch.bfloat16, torch.float16) else actions
-    return actions.numpy() if actions.ndim else actions.item()

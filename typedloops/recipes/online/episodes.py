@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from typedloops.recipes.online.environments import AnyEnvironments, environments_of
+from typedloops.recipes.online.environments import AnyEnvironments
+from typedloops.recipes.online.stepped import environments_of
 
 
 @torch.no_grad()

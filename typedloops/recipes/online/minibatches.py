@@ -50,11 +50,11 @@ class MinibatchLoop(StepLoop[M, D, S], Generic[M, D, B, S]):
     Its output is that of the last minibatch.
     """
 
+    iteration_unit: ClassVar[str] = "passes"
     optimizer_loop: Slot[LoopProtocol[[M, B, int], S]] = Slot()
-    transient_fields: ClassVar[tuple[str, ...]] = ("_samples", "_passed", "_minibatches")
+    transient_fields: ClassVar[tuple[str, ...]] = ("_samples", "_minibatches")
 
     _samples: B | None = None
-    _passed: int = 0
     _minibatches: int = 0
 
     def __init__(
@@ -84,12 +84,16 @@ class MinibatchLoop(StepLoop[M, D, S], Generic[M, D, B, S]):
         return split_along_items(_taken(samples, order), self.minibatch_size)
 
     @property
+    def max_iterations(self) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.passes
+
+    @property
     def done(self) -> bool:
-        return self._passed == self.passes
+        return self.completed_iterations == self.passes
 
     def reset(self) -> None:
         super().reset()
-        self._passed = self._minibatches = 0
+        self._minibatches = 0
 
     def on_run_start(self, model: M, batch: D, batch_idx: int) -> None:
         self._check_no_windows()
@@ -99,7 +103,6 @@ class MinibatchLoop(StepLoop[M, D, S], Generic[M, D, B, S]):
         for minibatch in self.minibatches(cast("B", self._samples)):
             self.output = self.optimizer_loop.run(model, minibatch, self._minibatches)
             self._minibatches += 1
-        self._passed += 1
 
     def on_run_end(self) -> S:
         self._samples = None

@@ -8,18 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from typedloops.recipes.online.environments import (
-    Environment,
-    Environments,
-    Recorded,
-    StepResult,
-    as_array,
-    as_observation,
-    as_rewards,
-    check_action,
-    indices_of,
-    resets_in,
-)
+from typedloops.recipes.online.environments import Environment, Environments, StepResult
+from typedloops.recipes.online.exchanged import as_array, as_observation, as_rewards, check_action, indices_of
+from typedloops.recipes.online.recorded import Recorded, resets_in
 
 
 class SeparateEnvironments(Environments):

@@ -11,18 +11,9 @@ from torch import Tensor
 from typedloops._core.shapes import is_mapping
 from typedloops.errors import ConfigurationError
 from typedloops.protocols.anything import Anything
-from typedloops.recipes.online.environments import (
-    Environments,
-    Recorded,
-    StepResult,
-    VectorEnvironment,
-    as_array,
-    as_observation,
-    as_rewards,
-    check_action,
-    indices_of,
-    resets_in,
-)
+from typedloops.recipes.online.environments import Environments, StepResult, VectorEnvironment
+from typedloops.recipes.online.exchanged import as_array, as_observation, as_rewards, check_action, indices_of
+from typedloops.recipes.online.recorded import Recorded, resets_in
 
 Autoreset: TypeAlias = Literal["NextStep", "SameStep", "Disabled"]
 """What a vector environment does when an episode is over: gymnasium's `AutoresetMode` by its values."""
