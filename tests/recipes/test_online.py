@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +17,24 @@ from torch import Tensor, nn
 import typedloops.testing
 from tests.recipes.kills import killed_and_resumed, seed_all
 from tests.recipes.policies import ENVIRONMENTS, CartPolicy, Fits, cart_pole, cart_poles, the_same, tree
-from typedloops import Callback, FitLoopOf, OptimizerLoop, Trainer, TrainerView, TrainingBatchLoop, TrainingEpochLoop
-from typedloops.errors import ConfigurationError, ModuleError, NonFiniteError, ResumeError, StateError
+from typedloops import (
+    Callback,
+    FitLoopOf,
+    MicroBatchOptimization,
+    OptimizerLoop,
+    Trainer,
+    TrainerView,
+    TrainingBatchLoop,
+    TrainingEpochLoop,
+)
+from typedloops.errors import (
+    ConfigurationError,
+    EscapedStopIteration,
+    ModuleError,
+    NonFiniteError,
+    ResumeError,
+    StateError,
+)
 from typedloops.recipes.online import (
     CollectLoop,
     MinibatchLoop,
@@ -322,8 +339,9 @@ class ReplayLoop(MinibatchLoop[QPolicy, Rollout, Transitions, Tensor]):
 
     def samples(self, model: QPolicy, data: Rollout) -> Transitions:
         new = data.transitions()
+        begins = self.context.optimization.steps.total.completed == 0  # another fit
         pairs = zip(self.kept or new, new, strict=True)
-        self.kept = new if self.kept is None else Transitions(*(torch.cat(pair)[-100:] for pair in pairs))
+        self.kept = new if self.kept is None or begins else Transitions(*(torch.cat(pair)[-100:] for pair in pairs))
         return self.kept
 
     def minibatches(self, samples: Transitions) -> Iterator[Transitions]:
@@ -356,6 +374,39 @@ def test_a_replay_buffer_is_another_way_to_learn(after: int, tmp_path: Path) -> 
     seed_all(0)
     expected = fits.run(fits.trainer())
     assert the_same(expected, killed_and_resumed(fits.trainer, fits.run, tmp_path / "checkpoint", after))
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_it_computes_in_other_numbers(precision: str) -> None:
+    policy = CartPolicy()
+    before = copy.deepcopy(policy)
+    settings: Any = {"precision": precision}
+    trainer: Any = Trainer(max_epochs=1, fit_loop=tree(cart_poles(3)), **settings)
+    trainer.fit(policy, range(1))
+    weights = [weight.double() for weight in policy.parameters()]
+    assert all(bool(weight.isfinite().all()) for weight in weights)
+    assert not any(map(torch.equal, weights, (weight.double() for weight in before.parameters())))
+
+
+def test_micro_batches_of_minibatches() -> None:
+    def fitted(optimizer_loop: Any) -> Any:
+        torch.manual_seed(0)
+        policy, loop = CartPolicy(), tree(cart_poles(3))
+        loop.epoch_loop.batch_loop.optimizer_loop.learn_loop.connect(optimizer_loop=optimizer_loop)
+        trainer: Any = Trainer(max_epochs=1, fit_loop=loop)
+        return policy, trainer.fit(policy, range(1)).optimizer_steps
+
+    (whole, steps), (parts, steps_of_parts) = fitted(OptimizerLoop()), fitted(MicroBatchOptimization(5))
+    assert steps == steps_of_parts
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
+
+
+def test_many_actions_are_brought_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("typedloops.recipes.online.recorded.BLOCK", 5)
+    fits = Fits(lambda: tree(cart_poles(3)))
+    seed_all(0)
+    expected = fits.run(fits.trainer())
+    assert the_same(expected, killed_and_resumed(fits.trainer, fits.run, tmp_path / "checkpoint", 4))
 
 
 # What does not fit
@@ -425,6 +476,15 @@ def test_an_action_outside_of_the_space(environments: Any, told: str) -> None:
 
 
 ONE_ARRAY = "Wrap it so that it is one array: gymnasium.wrappers.FlattenObservation."
+
+
+def test_an_environment_that_ends_by_an_exception_does_not_shorten_the_rollout() -> None:
+    class Exhausted(gymnasium.Wrapper[Any, Any, Any, Any]):
+        def step(self, action: Any) -> Any:
+            raise StopIteration
+
+    with pytest.raises(EscapedStopIteration, match=r"Exhausted\.step"):
+        fit([Exhausted(cart_pole())])
 
 
 class Broken(gymnasium.Wrapper[Any, Any, Any, Any]):

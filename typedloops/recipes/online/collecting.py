@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import Protocol, TypeVar, runtime_checkable
 
 from typedloops._core import Progress, ReadyCompleted
+from typedloops._core.escape import call
 from typedloops.errors import ModuleError
 from typedloops.loops.fit.step_loop import StepLoop
 from typedloops.loops.run.optimization import step_counter
@@ -167,7 +168,7 @@ class CollectLoop(StepLoop[M, object, Rollout], Generic[M]):
 
     @torch.no_grad()
     def _actions_for(self, model: M, observations: Tensor) -> Tensor:
-        actions: object = self._act(self._placed(observations))
+        actions: object = call(self._act, self._placed(observations))
         if not isinstance(actions, Tensor) or actions.shape[:1] != observations.shape[:1]:
             given = f"shape {tuple(actions.shape)}" if isinstance(actions, Tensor) else f"a {type(actions).__name__}"
             raise ModuleError(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor
 
+from typedloops._core.escape import call
 from typedloops._core.shapes import is_mapping
 from typedloops.protocols.state import Stateful
 from typedloops.recipes.online.environments import Environment, VectorEnvironment
+
+BLOCK = 1024
+"""How many actions are kept in one tensor: alone each of them would take far more memory than its numbers."""
 
 
 class Recorded:
@@ -28,25 +33,29 @@ class Recorded:
         self._seed = seed
         self._records = replay and not isinstance(environment, Stateful)
         self._actions: list[Tensor] = []
+        self._earlier: list[Tensor] = []
         self.resets = 0
 
     def reset(self) -> object:
         """The first observation from the next seed."""
         self.resets += 1
-        self._actions.clear()
+        self._actions, self._earlier = [], []
         # Seeded by a string it is the same on every machine and in every process.
         seed = random.Random(f"{self._seed}/{self.resets}").getrandbits(31)
-        return self._environment.reset(seed=seed)[0]
+        return call(partial(self._environment.reset, seed=seed))[0]
 
     def record(self, action: Tensor) -> None:
         """This is done in it."""
         if self._records:
             self._actions.append(action.clone())
+            if len(self._actions) == BLOCK:
+                self._earlier.append(torch.stack(self._actions))
+                self._actions = []
 
     def state_dict(self) -> dict[str, object]:
         own = dict(self._environment.state_dict()) if isinstance(self._environment, Stateful) else None
-        actions: object = torch.stack(self._actions) if self._actions else []
-        return {"resets": self.resets, "own": own, "actions": actions if self._records else None}
+        recent = [torch.stack(self._actions)] if self._actions else []
+        return {"resets": self.resets, "own": own, "actions": [*self._earlier, *recent] if self._records else None}
 
     def bring_back(self, state: Mapping[str, object], begin: Callable[[], None], act: Callable[[Tensor], None]) -> bool:
         """Go where that was taken; False where there is no way to, and a new episode has begun."""
@@ -60,8 +69,9 @@ class Recorded:
             return False
         self.resets -= 1
         begin()
-        for action in cast("Sequence[Tensor]", actions):
-            act(action)
+        for block in cast("Sequence[Tensor]", actions):
+            for action in block:
+                act(action)
         return True
 
 

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from typedloops._core.escape import call
 from typedloops.recipes.online.environments import Environment, Environments, StepResult
 from typedloops.recipes.online.exchanged import as_array, as_observation, as_rewards, check_action, indices_of
 from typedloops.recipes.online.recorded import Recorded, resets_in
@@ -92,5 +93,5 @@ class SeparateEnvironments(Environments):
         environment, name, given = self._environments[index], self._names[index], as_array(action)
         check_action(name, environment, given)
         self._recorded[index].record(action)
-        observation, reward, terminated, truncated, _ = environment.step(given)
+        observation, reward, terminated, truncated, _ = call(environment.step, given)
         return as_observation(name, observation), float(reward), bool(terminated), bool(truncated)

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, cast
 import torch
 from torch import Tensor
 
+from typedloops._core.escape import call
 from typedloops._core.shapes import is_mapping
 from typedloops.errors import ConfigurationError
 from typedloops.protocols.anything import Anything
@@ -62,7 +63,7 @@ class VectorizedEnvironments(Environments):
         given, began = as_array(actions), self._ended if self._mode == "NextStep" else None
         check_action(self.name, self._environment, given)
         self._recorded.record(actions)
-        observations, rewards, terminated, truncated, infos = self._environment.step(given)
+        observations, rewards, terminated, truncated, infos = call(self._environment.step, given)
         # The next step may be written into the same arrays.
         result = StepResult(
             as_rewards(self.name, rewards).clone(),
