@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
+from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -194,13 +195,72 @@ def test_a_validation_goes_on_in_its_middle(tmp_path: Path) -> None:
     assert fewer.batches == 3, "ckpt_path= of an evaluation is for the weights"
 
 
-def test_a_prediction_is_not_saved(tmp_path: Path) -> None:
-    class Saves(Callback[nn.Module]):
-        def on_predict_start(self, trainer: TrainerView, module: nn.Module) -> None:
-            trainer.save_checkpoint(tmp_path / "c")
+class SavesInPrediction(Callback[nn.Module]):
+    """Saves after so many batches of predictions, and ends the run there."""
 
-    assert refused(lambda: Trainer(callbacks=[Saves()]).predict(Classifier(), batches())) == (
-        "save_checkpoint: a prediction is under way, which nothing goes on from. Save in a fit, or after it."
+    def __init__(self, path: Path, batches: int) -> None:
+        self.path = path
+        self.batches = batches
+
+    def on_predict_batch_end(
+        self, t: TrainerView, m: nn.Module, o: object, b: object, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.batches -= 1
+        if self.batches == 0:
+            t.save_checkpoint(self.path, when_written=self.leave)
+
+    def leave(self, path: Path) -> None:
+        raise Left
+
+
+class Drawing(Classifier):
+    """Predicts with a random number in it."""
+
+    predicted = 0
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Any:
+        self.predicted += 1
+        return {"logits": self.net(batch[0]) + torch.rand(1), "of": (batch_idx, None)}
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("batch", [1, 2, 4, 5])
+def test_a_prediction_goes_on_in_its_middle(tmp_path: Path, batch: int, several: bool) -> None:
+    two: Any = [DataLoader(batches(count), batch_size=None) for count in (4, 2)]  # type: ignore[arg-type]
+    data: Any = two if several else batches(6)
+    torch.manual_seed(1)
+    module = Drawing()
+    expected = Trainer().predict(module, data)
+    torch.manual_seed(1)
+    module = Drawing()
+    with pytest.raises(Left):
+        Trainer(callbacks=[SavesInPrediction(tmp_path / "c", batch)]).predict(module, data)
+    torch.manual_seed(99)
+    trainer, other = Trainer(), Drawing()
+    trainer.load_checkpoint(tmp_path / "c", exact=True)
+    assert str(trainer.predict(other, data)) == str(expected)
+    assert other.predicted == 6 - batch
+
+
+def test_predictions_that_a_checkpoint_cannot_hold(tmp_path: Path) -> None:
+    class Odd(Classifier):
+        def predict_step(self, batch: Batch, batch_idx: int) -> Any:
+            return Left()
+
+    class Writer:
+        def write(self, prediction: object, batch: object, batch_idx: int, dataloader_idx: int) -> None:
+            pass
+
+    def trainer() -> Any:
+        return Trainer(callbacks=[SavesInPrediction(tmp_path / "c", 2)])
+
+    assert refused(lambda: trainer().predict(Odd(), batches())) == (
+        "save_checkpoint: a prediction is under way, and a checkpoint cannot hold what it gives, a Left. Let "
+        "`predict_step` return tensors, numbers, and lists, tuples and dicts of them, or save after it."
+    )
+    assert refused(lambda: trainer().predict(Classifier(), batches(), writer=Writer())) == (
+        "save_checkpoint: a prediction is under way, whose predictions a writer has. Save before or after it, or "
+        "predict without a writer."
     )
 
 
