@@ -711,6 +711,27 @@ def test_a_loop_of_ones_own_saves_between_two_iterations(tmp_path: Path, fold: i
     assert trainer.fit(make) == expected
 
 
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_a_loop_around_fits_goes_on_from_the_end_of_one_without_a_warning(tmp_path: Path, fold: int) -> None:
+    class SavesAtTheEnd(Callback[nn.Module]):
+        ends = 0
+
+        def on_fit_end(self, trainer: TrainerView, module: nn.Module) -> None:
+            self.ends += 1
+            if self.ends == fold:
+                trainer.save_checkpoint(tmp_path / "c", when_written=self.leave)
+
+        def leave(self, path: Path) -> None:
+            raise Left
+
+    expected = Trainer(fit_loop=Folds()).fit(make)
+    with pytest.raises(Left):
+        Trainer(fit_loop=Folds(), callbacks=[SavesAtTheEnd()]).fit(make)
+    trainer = Trainer(fit_loop=Folds())
+    trainer.load_checkpoint(tmp_path / "c", exact=True)
+    assert trainer.fit(make) == expected
+
+
 class Fails(Exception):
     pass
 

@@ -10,7 +10,6 @@ from time import time_ns
 import torch
 
 from typedloops.checkpoint.migrations import CONTENT_VERSION
-from typedloops.errors import CheckpointError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, collect_state
 from typedloops.loops.run.computing.rng import RngStates
