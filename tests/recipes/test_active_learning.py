@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,7 @@ def test_when_it_ends(settings: dict[str, Any], labels: list[int]) -> None:
     loop = learning(**{"fit_loop": FitLoop(max_epochs=1), **settings})
     result = loop.run(Digits(), pool(), KnownLabels(digits()[1]))
     assert [each.labels for each in result.rounds] == labels
+    assert loop.completed_iterations == loop.max_iterations == len(labels)
 
 
 def test_the_highest_scores_are_labelled_and_ties_in_the_order_of_the_items() -> None:
@@ -191,6 +192,27 @@ def test_each_round_is_a_plain_fit_from_the_initial_weights() -> None:
     fit = FitLoop(max_epochs=2).run(plain, pool().labelled(result.indices, result.labels), digits()[2])
     assert all(map(torch.equal, plain.parameters(), weights))
     assert fit.metrics == result.rounds[-1].metrics
+
+
+def test_loggers_get_the_rounds_apart() -> None:
+    class Keeps:
+        def __init__(self) -> None:
+            self.logged: dict[str, float] = {}
+
+        def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+            self.logged |= metrics
+
+        def finalize(self, status: str) -> None:
+            pass
+
+    logger = Keeps()
+    result, _ = run(Trainer(fit_loop=learning(), loggers=[logger]))
+    expected = {
+        f"round_{number}/{name}": value
+        for number, each in enumerate(result.rounds)
+        for name, value in {"labels": each.labels, **each.metrics}.items()
+    }
+    assert logger.logged == expected
 
 
 @pytest.mark.parametrize("anew", [True, False])

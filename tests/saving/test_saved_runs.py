@@ -799,6 +799,41 @@ def test_a_loop_around_fits_goes_on_from_the_end_of_one_without_a_warning(tmp_pa
     assert trainer.fit(make) == expected
 
 
+@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_train_end", "on_fit_end"])
+@pytest.mark.parametrize("fold", [1, 3])
+def test_a_fit_within_a_loop_that_was_asked_to_stop_stays_so(tmp_path: Path, hook: str, fold: int) -> None:
+    epochs: list[int] = []
+
+    class Stops(Callback[nn.Module]):
+        def on_train_epoch_start(self, trainer: TrainerView, module: nn.Module) -> None:
+            epochs.append(trainer.current_epoch)
+
+        def on_train_epoch_end(self, trainer: TrainerView, module: nn.Module) -> None:
+            trainer.should_stop = True
+
+    class Saves(Callback[nn.Module]):
+        calls = 0
+
+        def save(self, trainer: TrainerView, module: nn.Module) -> None:
+            self.calls += 1
+            if self.calls == fold:
+                trainer.save_checkpoint(tmp_path / "c", when_written=self.leave)
+
+        def leave(self, path: Path) -> None:
+            raise Left
+
+    saves = Saves()
+    setattr(saves, hook, saves.save)
+    expected = Trainer(fit_loop=Folds(), callbacks=[Stops()]).fit(make)
+    assert epochs == [0, 0, 0]
+    with pytest.raises(Left):
+        Trainer(fit_loop=Folds(), callbacks=[Stops(), saves]).fit(make)
+    trainer = Trainer(fit_loop=Folds(), callbacks=[Stops()])
+    trainer.load_checkpoint(tmp_path / "c", exact=True)
+    assert trainer.fit(make) == expected
+    assert epochs == [0] * 6
+
+
 class Fails(Exception):
     pass
 

@@ -12,13 +12,13 @@ from torch import Tensor
 from typing_extensions import Protocol, TypeVar
 
 from typedloops._core.escape import call, name_of
-from typedloops.errors import ConfigurationError
+from typedloops.errors import ConfigurationError, InternalError
 from typedloops.loops.base import Loop, Slot, typed_connect
 from typedloops.loops.base.state import begin_anew
 from typedloops.loops.fit import FitLoop, FitResult
 from typedloops.loops.fit.stopping import StopReason
 from typedloops.loops.prediction import PredictionLoop
-from typedloops.loops.run.context import find_context
+from typedloops.loops.run.context import RunContext, find_context
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.saving.module_state import weights_of
 from typedloops.loops.run.saving.occasions import saving_on_signals
@@ -118,10 +118,13 @@ class ActiveLearning(
     A round ends with its fit, so that the last labels are trained on too.  Optimizers and schedulers are
     made anew for each fit.  It ends when `budget` items have a label, after `max_rounds`, or when every item has one.
 
-    All of it is one run of the module.  A checkpoint has what a fit or a prediction under way needs, the labels with
-    the order in which they were given, those that are still to be given, the initial weights, and the metrics of the
-    rounds.  No label is asked for twice: save in `on_label`, which is called between two labels, where an
-    answer is dear.  A checkpoint holds labels that are numbers, strings, tensors, or lists and dicts of them.
+    All of it is one run of the module.  Loggers get the metrics of its rounds as `round_0/val_loss` and so on,
+    and `round_0/labels`.  Whoever sets `trainer.should_stop` ends the fit of a round; Ctrl-C ends everything.
+
+    A checkpoint has what a fit or a prediction under way needs, the labels with the order in which they were
+    given, the items whose labels are still to be given, the initial weights, and the metrics of the rounds.  No
+    label is asked for twice: where an answer is dear, save in `on_label`, which is called between two
+    answers.  A checkpoint holds labels that are numbers, strings, tensors, or lists and dicts of them.
 
     Args:
         acquisition: Scores the items without a label.
@@ -144,6 +147,7 @@ class ActiveLearning(
     fit_loop: Slot[AnyFit] = Slot()
     predict_loop: Slot[AnyPrediction] = Slot()
     opens_run = True
+    iteration_unit = "rounds"
     state_fields: ClassVar[tuple[str, ...]] = ("phase", "indices", "asked", "history")
     transient_fields: ClassVar[tuple[str, ...]] = ("_size",)
 
@@ -191,7 +195,13 @@ class ActiveLearning(
     def _wanted(self) -> int:
         """How many labels are wanted for the next round."""
         limits = [limit for limit in (self.budget, self._size) if limit is not None]
-        return max(0, min(self.query, *(limit - len(self.indices) for limit in limits)))
+        return max(0, min([self.query, *(limit - len(self.indices) for limit in limits)]))
+
+    def _most_rounds(self, size: int) -> int:
+        first = self.initial if isinstance(self.initial, int) else len(self.initial)
+        labels = size if self.budget is None else min(size, self.budget)
+        rounds = 1 + -(-max(0, labels - first) // self.query)
+        return rounds if self.max_rounds is None else min(rounds, self.max_rounds)
 
     def reset(self) -> None:
         if not self.restarting:
@@ -207,6 +217,7 @@ class ActiveLearning(
         val_dataloaders: LoadersSource[object] | None,
     ) -> None:
         self._size = len(pool)
+        self.max_iterations = self._most_rounds(len(pool))
         if self.from_initial_weights and self._initial_weights is None:
             self._initial_weights = copy.deepcopy(dict(weights_of(unwrapped(model))))
 
@@ -217,20 +228,19 @@ class ActiveLearning(
         oracle: Oracle[object],
         val_dataloaders: LoadersSource[object] | None,
     ) -> None:
-        if self.phase == SCORING:
-            if not self.asked:
-                self.asked = self._first(len(pool)) if not self.history else self._best(model, pool)
-            self._ask(oracle)
-        if self.phase == LABELLED:
-            self._begin_fit(model)
-            self.phase = FITTING
-        result = self.fit_loop.run(model, pool.labelled(tuple(self.indices), tuple(self.labels)), val_dataloaders)
+        with self._run.called(f"round_{len(self.history)}"):
+            if self.phase == SCORING:
+                self._label(model, pool, oracle)
+            if self.phase == LABELLED:
+                self._begin_fit(model)
+                self.phase = FITTING
+            result = self.fit_loop.run(model, pool.labelled(tuple(self.indices), tuple(self.labels)), val_dataloaders)
         if result.stop_reason is StopReason.INTERRUPTED:
             self.phase = LABELLED  # what was cut is done again
             raise KeyboardInterrupt
         self.history.append({"labels": len(self.indices), "metrics": dict(result.metrics)})
         self.phase = SCORING
-        self._tell("on_learning_round_end", self._rounds[-1])
+        self._run.hook("on_learning_round_end")(self._rounds[-1])
 
     def on_run_end(self) -> ActiveLearningResult[Anything]:
         self._initial_weights = None
@@ -249,6 +259,11 @@ class ActiveLearning(
     def on_load_checkpoint(self, state: Mapping[str, object]) -> None:
         self.labels = list(cast("list[object]", state["labels"]))
         self._initial_weights = cast("Mapping[str, object] | None", state["initial_weights"])
+
+    def _label(self, model: object, pool: LabelPool[object, object, object], oracle: Oracle[object]) -> None:
+        if not self.asked:
+            self.asked = self._best(model, pool) if self.history else self._first(len(pool))
+        self._ask(oracle)
 
     def _first(self, size: int) -> list[int]:
         """The items that are labelled first.
@@ -270,9 +285,7 @@ class ActiveLearning(
     def _best(self, model: object, pool: LabelPool[object, object, object]) -> list[int]:
         """The items without a label that score highest, the first of them first."""
         unlabelled = sorted(set(range(len(pool))) - set(self.indices))
-        context = find_context(self)
-        assert context is not None
-        with saving_on_signals(context):
+        with saving_on_signals(self._run):
             predictions = self.predict_loop.run(model, pool.unlabelled(tuple(unlabelled)))
         scores = call(self.acquisition, predictions)
         check_scores(name_of(self.acquisition), scores, len(unlabelled))
@@ -298,17 +311,20 @@ class ActiveLearning(
             self.indices.append(index)
             self.labels.append(label)
             self.phase = SCORING if self.asked else LABELLED
-            self._tell("on_label", index, label)
+            self._run.hook("on_label")(index, label)
 
     def _begin_fit(self, model: object) -> None:
         if self._initial_weights is not None and self.history:
             cast("Loadable", unwrapped(model)).load_state_dict(copy.deepcopy(self._initial_weights))
         begin_anew(self.fit_loop)
+        self._run.publish({"labels": float(len(self.indices))})
 
-    def _tell(self, event: str, *args: object) -> None:
+    @property
+    def _run(self) -> RunContext:
         context = find_context(self)
-        if context is not None:
-            context.hook(event)(*args)
+        if context is None:
+            raise InternalError("ActiveLearning is not in a run")
+        return context
 
     @overload
     def run(

@@ -9,12 +9,12 @@ from typing import ClassVar, Generic, TypeAlias, cast, overload
 from typing_extensions import Never, TypeVar
 
 from typedloops._core.escape import call
-from typedloops.errors import ConfigurationError
+from typedloops.errors import ConfigurationError, InternalError
 from typedloops.loops.base import Loop, SlotList, typed_connect
 from typedloops.loops.base.state import begin_anew
 from typedloops.loops.fit import FitResult
 from typedloops.loops.fit.stopping import StopReason
-from typedloops.loops.run.context import find_context
+from typedloops.loops.run.context import RunContext, find_context
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.saving.sources import CheckpointPath, resumed_from
 from typedloops.protocols.anything import Anything
@@ -44,7 +44,7 @@ class CurriculumStage(Generic[B_co, W_co]):
             from here on, adds layers.  A process that goes on in a later stage calls it once more, before
             the weights are loaded.
         until: Looked at after each epoch: whether the stage is over before its loop says so.
-        name: What it is called in the result; by default `stage 0` and so on.
+        name: What it is called in the result, and where metrics go; by default `stage_0` and so on.
     """
 
     def __init__(
@@ -108,7 +108,8 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
     └─ stages.1: FitLoop
     ```
 
-    All of it is one run of the module, and each stage a fit: its epochs and steps count from zero, and
+    All of it is one run of the module, and each stage a fit, whose metrics loggers get as `stage_0/val_loss` and so
+    on: its epochs and steps count from zero, and
     `configure_optimizers` is called anew, so that it can leave out what is frozen.  An optimizer that is to
     keep its moments over several stages is one that the module keeps, and returns again.  Whoever sets
     `trainer.should_stop` ends the stage; Ctrl-C ends everything.
@@ -131,6 +132,7 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
 
     stages: SlotList[AnyFit] = SlotList()
     opens_run = True
+    iteration_unit = "stages"
     state_fields: ClassVar[tuple[str, ...]] = ("begun", "history", "results")
     transient_fields: ClassVar[tuple[str, ...]] = ("_inputs", "_rule")
 
@@ -158,6 +160,7 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
             self.begun, self.history, self.results = 0, [], []
 
     def on_run_start(self, model: object, stages: Sequence[CurriculumStage[object, object]]) -> None:
+        self.max_iterations = len(stages)
         if self.restarting and self._inputs is not None:
             self._prepare_again(self._inputs)
 
@@ -168,21 +171,23 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
             begin_anew(fit)
             self._prepare(model, stage)
             self.begun, self.history = index + 1, []
-            self._tell("on_stage_start", index)
+            self._run.hook("on_stage_start")(index)
         self._rule = stage.until
-        result = fit.run(model, stage.train_dataloaders, stage.val_dataloaders)
+        name = stage.name or f"stage_{index}"
+        with self._run.called(name):
+            result = fit.run(model, stage.train_dataloaders, stage.val_dataloaders)
         if result.stop_reason is StopReason.INTERRUPTED:
             raise KeyboardInterrupt
         self.results.append(
             {
-                "name": stage.name or f"stage {index}",
+                "name": name,
                 "stop_reason": str(result.stop_reason),
                 "epochs": result.epochs,
                 "optimizer_steps": result.optimizer_steps,
                 "metrics": dict(result.metrics),
             }
         )
-        self._tell("on_stage_end", self._stage_results[-1])
+        self._run.hook("on_stage_end")(self._stage_results[-1])
 
     def on_run_end(self) -> tuple[StageResult, ...]:
         return self._stage_results
@@ -214,20 +219,21 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
     def _prepare(self, model: object, stage: CurriculumStage[object, object]) -> None:
         if stage.prepare is not None:
             call(stage.prepare, model)
-            if (context := find_context(self)) is not None:
-                context.place_module()  # what was added
+            self._run.place_module()  # what was added
 
     def _end_of_epoch(self) -> None:
         """Ask the rule of the stage under way."""
-        context = find_context(self)
-        if self._rule is not None and context is not None:
-            self.history.append(dict(context.current_metrics()))
+        if self._rule is not None:
+            self.history.append(dict(self._run.current_metrics()))
             if call(self._rule, tuple(self.history)):
-                context.stop.request(True)
+                self._run.stop.request(True)
 
-    def _tell(self, event: str, *args: object) -> None:
-        if (context := find_context(self)) is not None:
-            context.hook(event)(*args)
+    @property
+    def _run(self) -> RunContext:
+        context = find_context(self)
+        if context is None:
+            raise InternalError("Curriculum is not in a run")
+        return context
 
     @overload
     def run(
