@@ -13,7 +13,7 @@ from typedloops.recipes.stage_rules import MetricPlateau, MetricReached, StageRu
 
 
 def freeze(model: Classifier) -> None:
-    model.requires_grad_(False)
+    model.net.bias.requires_grad_(False)
 
 
 def never(history: Sequence[Mapping[str, float]]) -> bool:
@@ -27,8 +27,8 @@ assert_type(plain.train_dataloaders, LoaderSource[Batch])
 assert_type(validated, CurriculumStage[Batch, list[Batch]])
 
 curriculum = Curriculum([FitLoop(max_epochs=1), FitLoop(max_epochs=2)])
-curriculum.connect(stages=[FitLoop(), FitLoop()])
+curriculum.connect(stages=[FitLoop(max_epochs=1), FitLoop(max_epochs=1)])
 trainer = Trainer(fit_loop=curriculum)
 assert_type(trainer, Trainer[Curriculum, ValidationLoop, TestLoop, PredictionLoop])
 assert_type(trainer.fit_loop.run(Classifier(), [plain, plain]), tuple[StageResult, ...])
-assert_type(trainer.fit(Classifier(), [plain, validated], ckpt_path="last_if_any"), tuple[StageResult, ...])
+assert_type(trainer.fit(Classifier(), [plain, validated], ckpt_path=None), tuple[StageResult, ...])
