@@ -22,7 +22,9 @@ from typedloops import (
     Callback,
     FitLoop,
     FitLoopOf,
+    Loop,
     ModelCheckpoint,
+    Slot,
     StepLoop,
     TrainerView,
     TrainingBatchLoop,
@@ -194,6 +196,13 @@ def test_each_round_is_a_plain_fit_from_the_initial_weights() -> None:
     assert fit.metrics == result.rounds[-1].metrics
 
 
+@pytest.mark.parametrize("settings", [{"limit_predict_batches": 2}, {"fast_dev_run": 2}])
+def test_with_a_limit_the_first_items_are_scored(settings: dict[str, Any]) -> None:
+    result, _ = run(Trainer(fit_loop=learning(initial=[59, 58]), **settings))
+    assert [each.labels for each in result.rounds] == [2, 10, 18, 26]
+    assert max(result.indices[2:10]) < 32
+
+
 def test_loggers_get_the_rounds_apart() -> None:
     class Keeps:
         def __init__(self) -> None:
@@ -352,6 +361,48 @@ def test_it_goes_on_from_the_last_checkpoint_of_a_callback(tmp_path: Path, whole
     model = Digits()
     result = trainer().fit(model, pool(), Asked(), digits()[2], ckpt_path="last", exact=True)
     assert same((result, list(model.parameters())), expected)
+
+
+class Seeds(Loop[[], list[Any]]):
+    """Learns with a module of its own for each seed."""
+
+    learning: Slot[ActiveLearning[Tensor]] = Slot()
+    state_fields = ("seed",)
+
+    def __init__(self, anew: bool) -> None:
+        self.learning = learning(from_initial_weights=anew, budget=18)
+        self.seed = 0
+        self.results: list[Any] = []
+
+    @property
+    def done(self) -> bool:
+        return self.seed == 2
+
+    def advance(self) -> None:
+        torch.manual_seed(self.seed)
+        model = Digits()
+        result = self.learning.run(model, pool(), Asked(), digits()[2])
+        self.results.append((result, list(model.parameters())))
+        self.seed += 1
+
+    def on_run_end(self) -> list[Any]:
+        return self.results
+
+
+@pytest.mark.parametrize(
+    ("hook", "at"),
+    [("on_train_batch_end", 3), ("on_train_batch_end", 20), ("on_predict_batch_end", 5), ("on_label", 30)],
+)
+@pytest.mark.parametrize("anew", [True, False])
+def test_it_goes_on_within_another_loop(tmp_path: Path, hook: str, at: int, anew: bool) -> None:
+    expected = Trainer(fit_loop=Seeds(anew)).fit()
+    with pytest.raises(Killed):
+        Trainer(fit_loop=Seeds(anew), callbacks=[Kill(hook, at, tmp_path / "c")]).fit()
+    trainer = Trainer(fit_loop=Seeds(anew))
+    trainer.load_checkpoint(tmp_path / "c", exact=True)
+    resumed = trainer.fit()  # the seeds from there on
+    assert resumed
+    assert all(map(same, expected[-len(resumed) :], resumed))
 
 
 def test_a_signal_while_it_scores(tmp_path: Path) -> None:
@@ -527,6 +578,12 @@ def test_scores_that_are_none(scores: Tensor, told: str) -> None:
 
     loop = learning(acquisition=acquisition)
     assert f"acquisition: {told}" in refused(lambda: loop.run(Digits(), pool(), Asked()))
+
+
+def test_a_limit_that_leaves_nothing_to_score() -> None:
+    assert refused(lambda: run(Trainer(fit_loop=learning(), limit_predict_batches=0))) == (
+        "ActiveLearning.predict_loop: it predicts for no batch. Raise `limit_predict_batches`."
+    )
 
 
 def test_predictions_without_classes() -> None:

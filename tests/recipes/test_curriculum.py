@@ -22,7 +22,9 @@ from typedloops import (
     Callback,
     FitLoop,
     FitLoopOf,
+    Loop,
     ModelCheckpoint,
+    Slot,
     StepLoop,
     StopReason,
     TrainerView,
@@ -390,6 +392,44 @@ def test_ctrl_c_ends_all_of_it() -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert (loop.begun, loop.results) == (1, [])
+
+
+class Seeds(Loop[[], list[Any]]):
+    """Trains a module of its own for each seed."""
+
+    curriculum: Slot[Curriculum] = Slot()
+    state_fields = ("seed",)
+
+    def __init__(self) -> None:
+        self.curriculum = curriculum()
+        self.seed = 0
+        self.results: list[Any] = []
+
+    @property
+    def done(self) -> bool:
+        return self.seed == 2
+
+    def advance(self) -> None:
+        torch.manual_seed(self.seed)
+        model = Growing()
+        results = self.curriculum.run(model, stages())
+        self.results.append((results, list(model.parameters())))
+        self.seed += 1
+
+    def on_run_end(self) -> list[Any]:
+        return self.results
+
+
+@pytest.mark.parametrize(("hook", "at"), [("on_train_batch_end", 3), ("on_fit_end", 2), ("on_fit_start", 6)])
+def test_it_goes_on_within_another_loop(tmp_path: Path, hook: str, at: int) -> None:
+    expected = Trainer(fit_loop=Seeds()).fit()
+    with pytest.raises(Killed):
+        Trainer(fit_loop=Seeds(), callbacks=[Kill(hook, at, tmp_path / "c")]).fit()
+    trainer = Trainer(fit_loop=Seeds())
+    trainer.load_checkpoint(tmp_path / "c", exact=True)
+    resumed = trainer.fit()  # the seeds from there on
+    assert resumed
+    assert all(map(same, expected[-len(resumed) :], resumed))
 
 
 # Rules

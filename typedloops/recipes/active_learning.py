@@ -135,7 +135,7 @@ class ActiveLearning(
         from_initial_weights: Whether each round fits the weights anew that the module was given with;
             otherwise it goes on from those of the round before.
         fit_loop: Fits one round; by default as long as the trainer says.
-        predict_loop: Predicts for the items without a label.
+        predict_loop: Predicts for the items without a label; a limit on its batches leaves the last ones out.
 
     Raises:
         ConfigurationError: A number is not positive, or there is no limit.
@@ -217,7 +217,7 @@ class ActiveLearning(
         val_dataloaders: LoadersSource[object] | None,
     ) -> None:
         self._size = len(pool)
-        self.max_iterations = self._most_rounds(len(pool))
+        self.max_iterations: int | None = self._most_rounds(len(pool))
         if self.from_initial_weights and self._initial_weights is None:
             self._initial_weights = copy.deepcopy(dict(weights_of(unwrapped(model))))
 
@@ -287,8 +287,13 @@ class ActiveLearning(
         unlabelled = sorted(set(range(len(pool))) - set(self.indices))
         with saving_on_signals(self._run):
             predictions = self.predict_loop.run(model, pool.unlabelled(tuple(unlabelled)))
+        if not predictions:
+            raise ConfigurationError(
+                "ActiveLearning.predict_loop", "it predicts for no batch", "Raise `limit_predict_batches`."
+            )
         scores = call(self.acquisition, predictions)
-        check_scores(name_of(self.acquisition), scores, len(unlabelled))
+        limited = getattr(self.predict_loop, "limit", 1.0) != 1.0
+        check_scores(name_of(self.acquisition), scores, len(unlabelled), limited=limited)
         order = scores.argsort(descending=True, stable=True)[: self._wanted]
         return [unlabelled[int(place)] for place in order]
 
@@ -391,9 +396,9 @@ def check_settings(initial: int | tuple[int, ...], query: int, budget: int | Non
         )
 
 
-def check_scores(name: str, scores: Tensor, items: int) -> None:
-    """Raise `ConfigurationError` unless there is a score for each item."""
-    if scores.shape != (items,):
+def check_scores(name: str, scores: Tensor, items: int, *, limited: bool = False) -> None:
+    """Raise `ConfigurationError` unless there is a score for each item; with a limit on batches, for the first ones."""
+    if scores.shape != (items,) and not (limited and scores.ndim == 1 and 0 < len(scores) < items):
         raise ConfigurationError(
             name,
             f"it gave scores of shape {tuple(scores.shape)} for {items} items",

@@ -141,7 +141,7 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
 
     def __init__(self, stages: Iterable[AnyFit]) -> None:
         self.stages = list(stages)
-        self.begun = 0
+        self.begun: int = 0
         self.history: list[dict[str, float]] = []
         self.results: list[dict[str, object]] = []
         if not len(self.stages):
@@ -160,9 +160,7 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
             self.begun, self.history, self.results = 0, [], []
 
     def on_run_start(self, model: object, stages: Sequence[CurriculumStage[object, object]]) -> None:
-        self.max_iterations = len(stages)
-        if self.restarting and self._inputs is not None:
-            self._prepare_again(self._inputs)
+        self.max_iterations: int | None = len(stages)
 
     def advance(self, model: object, stages: Sequence[CurriculumStage[object, object]]) -> None:
         index = len(self.results)
@@ -206,20 +204,20 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
         )
 
     def on_load_checkpoint(self, state: Mapping[str, object]) -> None:
-        # Here, because it comes before the weights: they are to fit, and to be what they were.
-        if self._inputs is not None:
-            self._prepare_again(self._inputs)
+        self._prepare_again()
 
-    def _prepare_again(self, inputs: tuple[object, Sequence[CurriculumStage[object, object]]]) -> None:
-        model, stages = inputs
-        self._inputs = None
-        for stage in stages[: self.begun]:
-            self._prepare(model, stage)
+    def _prepare_again(self) -> None:
+        """Bring the module to the stage that was loaded, before its weights are loaded: they are to fit."""
+        if self._inputs is not None:
+            (model, stages), self._inputs = self._inputs, None
+            for stage in stages[: self.begun]:
+                self._prepare(model, stage)
 
     def _prepare(self, model: object, stage: CurriculumStage[object, object]) -> None:
         if stage.prepare is not None:
             call(stage.prepare, model)
-            self._run.place_module()  # what was added
+            if (context := find_context(self)) is not None and context.module is model:
+                context.place_module()  # what was added
 
     def _end_of_epoch(self) -> None:
         """Ask the rule of the stage under way."""
@@ -265,6 +263,8 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
         # Whether it can be validated, each fit finds out: it knows its limits.
         unused = [path for path, _ in self.walk() if path.endswith("val_loop")]
         self._inputs = model, stages
+        if self.restarting:  # the state is there already: a run that goes on by a checkpoint of its own loads it later
+            self._prepare_again()
         try:
             with (
                 open_run(self, Stage.FIT, model, unused, resumed_from(ckpt_path, exact)) as context,
