@@ -13,6 +13,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 LAST_LINE = {
     "k_fold": r"accuracy of the five together on 114 other cases: (0\.9[4-9]\d|1\.000)",
     "cart_pole": r"mean return over 100 episodes: (4(7[5-9]|[89]\d)\.\d|500\.0)",
+    "active_learning": r"200 labels: accuracy 0\.9[4-6]\d by margin, 0\.9[0-3]\d at random",
+    "curriculum": r"test accuracy at 8x8: 0\.9[4-9]\d",
     "killed_and_resumed": "the same bits: True",
     "sharpness_aware": r"test accuracy: 0\.9[5-9]\d",
 }

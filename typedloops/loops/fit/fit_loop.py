@@ -406,6 +406,8 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         if self.done and (reason := self.stop_reason):
             if self.place.resumed is None:
                 self.context.resuming = None  # there is no place to come to
+            elif self.parent is not None:
+                return  # it was saved at its end, and the loop around it goes on
             where = self.path or type(self).__name__
             warnings.warn(nothing_left(where, reason, self.limits, self.position), UserWarning, stacklevel=2)
 
