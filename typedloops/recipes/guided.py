@@ -1,0 +1,162 @@
+"""Validation-guided optimization: examples count for the training loss as far as they help on clean data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Generic, TypedDict, cast
+
+from torch import Tensor
+from torch.func import grad_and_value, jvp
+from typing_extensions import Protocol, TypeVar, runtime_checkable
+
+from typedloops._core.escape import name_of
+from typedloops._core.shapes import is_list_or_tuple
+from typedloops.errors import ConfigurationError, LoaderError, OptimizerError, StepOutputError
+from typedloops.loops.fit.optimization.automatic import AutomaticOptimization
+from typedloops.loops.fit.optimization.make_step import StepMaker, needs_closure
+from typedloops.loops.run.functional import Functional, Parameters
+from typedloops.loops.run.hidden import SWITCH
+from typedloops.protocols.module import ConfiguresOptimizers
+
+B = TypeVar("B", default=object)
+V = TypeVar("V", default=object)
+B_contra = TypeVar("B_contra", contravariant=True)
+V_contra = TypeVar("V_contra", contravariant=True)
+
+
+@runtime_checkable
+class GuidedModule(ConfiguresOptimizers, Protocol[B_contra, V_contra]):
+    """What `GuidedLoop` asks for: a `torch.nn.Module` with these methods and one optimizer.
+
+    `training_losses` returns the loss of each example of a training batch, of shape (examples,);
+    `guiding_loss` the mean loss of a batch of clean data, a scalar.
+    """
+
+    def training_losses(self, batch: B_contra, batch_idx: int, /) -> Tensor: ...
+    def guiding_loss(self, batch: V_contra, batch_idx: int, /) -> Tensor: ...
+
+
+class GuidedOutput(TypedDict):
+    """What a guided step comes to.
+
+    Args:
+        loss: The weighted sum of the losses, a scalar.
+        guiding_loss: That of the clean batch before the step, a scalar.
+        weights: How much each example counts, of shape (examples,): from 0, with the sum 1, or all 0 where none helps.
+    """
+
+    loss: Tensor
+    guiding_loss: Tensor
+    weights: Tensor
+
+
+class GuidedLoop(AutomaticOptimization[GuidedModule[B, V], tuple[B, V], GuidedOutput], Generic[B, V]):
+    """Optimizes on one batch, weighting its examples by what a step on each would do for a batch of clean data.
+
+    ```
+    advance, with a pair (batch, clean batch):
+        slope = how fast M.guiding_loss(clean batch) would fall, if M took a step of gradient descent on the
+                losses of `batch`, in the weight of each example, where all weights are 0
+        weights = slope where it is above 0, else 0; divided by their sum
+        output.loss = (weights * M.training_losses(batch)).sum()
+        C/M.on_before_zero_grad, ..., optimizer.step()    # as in OptimizerLoop
+    ```
+
+    The slope of an example is the inner product of its gradient with that of the clean batch: one pass backward
+    for the latter and one forward for all of the former.  The rate of the step that is looked ahead to
+    is in all of them, and cancels.  Dropout draws anew for each of the passes, and running statistics see only
+    the last.  The guiding loss is called with the parameters of the module replaced: it is to use those of `self`.
+
+    The tree, to be given `CombinedLoader((train, clean), "max_size_cycle")`:
+
+    ```
+    FitLoopOf(TrainingEpochLoop(TrainingBatchLoop(GuidedLoop[Batch, Batch]())))
+    ```
+
+    Windows of batches, clipping, precision, schedulers and metrics (`train_loss`, `guiding_loss`) are those of
+    `OptimizerLoop`.  Not to be had are several optimizers, one that looks at its loss several times (LBFGS), and
+    pieces of a batch along time.
+
+    It saves `optim_progress`; the weights of a batch are found anew each time and are not kept.
+
+    Args:
+        accumulate_grad_batches: As in `OptimizerLoop`, like the rest.
+        accumulation_weight: Likewise; it is given the pair.
+        gradient_clip_val: Likewise.
+        gradient_clip_algorithm: Likewise.
+
+    Its output is a `GuidedOutput`.
+
+    Source: Ren, Zeng, Yang, Urtasun: Learning to Reweight Examples for Robust Deep Learning, ICML 2018,
+    https://arxiv.org/abs/1803.09050.
+    """
+
+    requires: ClassVar[type[object] | None] = GuidedModule
+
+    def step_of(self, model: GuidedModule[B, V]) -> Callable[[tuple[B, V], int], GuidedOutput]:
+        optimizers, name = self.context.optimization.optimizers, type(self).__name__
+        if len(optimizers) != 1 or needs_closure(optimizers[0]):
+            kinds = ", ".join(type(optimizer).__name__ for optimizer in optimizers) or "none"
+            raise OptimizerError(
+                name_of(model.configure_optimizers),
+                f"its optimizers are {kinds}, and {name} weights the loss of a batch for one step of one",
+                "Return one optimizer, other than LBFGS.",
+            )
+        if self.context.hidden is not None:
+            raise ConfigurationError(SWITCH, f"{name} weights whole examples", f"Leave {SWITCH} out.")
+        step = GuidedStep(model, Functional(model, optimizers[0], name))
+        return self.one_step(StepMaker(step, self.context, self.settings()))
+
+
+class GuidedStep(Generic[B, V]):
+    """Computes the weighted loss of a batch; called with a pair of batches and its index.
+
+    Args:
+        model: Whose losses.
+        functional: The same as a function of its parameters.
+    """
+
+    def __init__(self, model: GuidedModule[B, V], functional: Functional) -> None:
+        self.__wrapped__ = model.training_losses
+        self._model = model
+        self._functional = functional
+
+    def __call__(self, pair: tuple[B, V], batch_idx: int) -> GuidedOutput:
+        given: object = pair
+        if not is_list_or_tuple(given) or len(given) != 2:
+            raise LoaderError(
+                "train dataloader",
+                f"its batch {batch_idx} is a {type(given).__name__}, and no pair of a training batch and a clean one",
+                'Give CombinedLoader((train, clean), "max_size_cycle").',
+            )
+        batch, clean = pair
+        slopes, guiding_loss = self._look_ahead(batch, clean, batch_idx)
+        helpful = slopes.clamp_min(0)
+        total = helpful.sum()
+        weights = helpful / total.where(total > 0, 1)
+        losses = self._checked(self._model.training_losses(batch, batch_idx))
+        return {"loss": (weights * losses).sum(), "guiding_loss": guiding_loss, "weights": weights}
+
+    def _look_ahead(self, batch: B, clean: V, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """How fast the guiding loss falls in the weight of each example, of shape (examples,), and that loss."""
+        model, functional = self._model, self._functional
+
+        def guiding_loss(parameters: Parameters) -> Tensor:
+            return functional(parameters, model.guiding_loss, clean, batch_idx)
+
+        def losses(parameters: Parameters) -> Tensor:
+            return self._checked(functional(parameters, model.training_losses, batch, batch_idx))
+
+        here = functional.parameters()
+        uphill, loss = cast("tuple[Parameters, Tensor]", grad_and_value(guiding_loss)(here))
+        _, slopes = cast("tuple[Tensor, Tensor]", jvp(losses, (here,), (uphill,)))
+        return slopes.detach(), loss.detach()
+
+    def _checked(self, losses: Tensor) -> Tensor:
+        if losses.ndim != 1:
+            raise StepOutputError(
+                name_of(self.__wrapped__),
+                f"its losses have shape {tuple(losses.shape)}",
+                "Return one for each example, of shape (examples,): reduction='none'.",
+            )
+        return losses
