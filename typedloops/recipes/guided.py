@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Generic, TypedDict, cast
 
+import torch
 from torch import Tensor
-from torch.func import grad_and_value, jvp
+from torch.func import grad, grad_and_value
 from typing_extensions import Protocol, TypeVar, runtime_checkable
 
 from typedloops._core.escape import name_of
@@ -55,17 +56,18 @@ class GuidedLoop(AutomaticOptimization[GuidedModule[B, V], tuple[B, V], GuidedOu
 
     ```
     advance, with a pair (batch, clean batch):
-        slope = how fast M.guiding_loss(clean batch) would fall, if M took a step of gradient descent on the
-                losses of `batch`, in the weight of each example, where all weights are 0
-        weights = slope where it is above 0, else 0; divided by their sum
-        output.loss = (weights * M.training_losses(batch)).sum()
+        losses = M.training_losses(batch)
+        ahead = parameters - gradient of (weights * M.training_losses(batch)).sum(), with weights of 0
+        slopes = gradient of M.guiding_loss(clean batch) at `ahead`, in the weights
+        weights = -slopes where these are below 0, else 0; divided by their sum
+        output.loss = (weights * losses).sum()
         C/M.on_before_zero_grad, ..., optimizer.step()    # as in OptimizerLoop
     ```
 
-    The slope of an example is the inner product of its gradient with that of the clean batch: one pass backward
-    for the latter and one forward for all of the former.  The rate of the step that is looked ahead to
-    is in all of them, and cancels.  Dropout draws anew for each of the passes, and running statistics see only
-    the last.  The guiding loss is called with the parameters of the module replaced: it is to use those of `self`.
+    The weight of an example is the inner product of its gradient with that of the clean batch, where it is positive.
+    The rate of the step that is looked ahead to is in all of them, and cancels.  Dropout draws anew for each pass,
+    and running statistics see the first alone.  Both methods are called with other parameters in place of the
+    module's own, so they are to use those of `self`.
 
     The tree, to be given `CombinedLoader((train, clean), "max_size_cycle")`:
 
@@ -130,33 +132,31 @@ class GuidedStep(Generic[B, V]):
                 'Give CombinedLoader((train, clean), "max_size_cycle").',
             )
         batch, clean = pair
-        slopes, guiding_loss = self._look_ahead(batch, clean, batch_idx)
-        helpful = slopes.clamp_min(0)
-        total = helpful.sum()
-        weights = helpful / total.where(total > 0, 1)
-        losses = self._checked(self._model.training_losses(batch, batch_idx))
-        return {"loss": (weights * losses).sum(), "guiding_loss": guiding_loss, "weights": weights}
-
-    def _look_ahead(self, batch: B, clean: V, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """How fast the guiding loss falls in the weight of each example, of shape (examples,), and that loss."""
-        model, functional = self._model, self._functional
-
-        def guiding_loss(parameters: Parameters) -> Tensor:
-            return functional(parameters, model.guiding_loss, clean, batch_idx)
-
-        def losses(parameters: Parameters) -> Tensor:
-            return self._checked(functional(parameters, model.training_losses, batch, batch_idx))
-
-        here = functional.parameters()
-        uphill, loss = cast("tuple[Parameters, Tensor]", grad_and_value(guiding_loss)(here))
-        _, slopes = cast("tuple[Tensor, Tensor]", jvp(losses, (here,), (uphill,)))
-        return slopes.detach(), loss.detach()
-
-    def _checked(self, losses: Tensor) -> Tensor:
+        losses = self._model.training_losses(batch, batch_idx)
         if losses.ndim != 1:
             raise StepOutputError(
                 name_of(self.__wrapped__),
                 f"its losses have shape {tuple(losses.shape)}",
                 "Return one for each example, of shape (examples,): reduction='none'.",
             )
-        return losses
+        slopes, guiding_loss = self._look_ahead(batch, clean, batch_idx, torch.zeros_like(losses))
+        helpful = slopes.neg().clamp_min(0)
+        total = helpful.sum()
+        weights = helpful / total.where(total > 0, 1)
+        return {"loss": (weights * losses).sum(), "guiding_loss": guiding_loss, "weights": weights}
+
+    def _look_ahead(self, batch: B, clean: V, batch_idx: int, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The slope of the clean loss after a step in the weight of each example, (examples,), and that loss."""
+        model, functional = self._model, self._functional
+        here = functional.parameters()
+
+        def weighted(parameters: Parameters, weights: Tensor) -> Tensor:
+            return (weights * functional(parameters, model.training_losses, batch, batch_idx)).sum()
+
+        def after_step(weights: Tensor) -> Tensor:
+            gradients = cast("Parameters", grad(weighted)(here, weights))
+            ahead = {name: value - gradients[name] for name, value in here.items()}
+            return functional(ahead, model.guiding_loss, clean, batch_idx)
+
+        slopes, loss = cast("tuple[Tensor, Tensor]", grad_and_value(after_step)(weights))
+        return slopes.detach(), loss.detach()
