@@ -17,6 +17,9 @@ PAGES = {
     "docs/checkpoint_format.md": "path",
     "docs/model_checkpoint.md": "best",
     "docs/verify_resume.md": "Classifier",
+    "docs/recipes/yielding.md": "result",
+    "docs/recipes/guided.md": "result",
+    "docs/recipes/bilevel.md": "result",
 }
 """Each page with a name that its blocks make."""
 
