@@ -271,6 +271,12 @@ class Independent(Regularized):
         return cross_entropy(self.net(batch[0]), batch[1])
 
 
+def by_itself() -> Regularized:
+    model = Regularized()
+    model.automatic_optimization = False  # type: ignore[assignment]
+    return model
+
+
 def in_pieces() -> Regularized:
     model = Regularized()
     model.truncated_bptt_steps = 2  # type: ignore[assignment]
@@ -317,6 +323,15 @@ ERRORS: dict[str, tuple[Callable[[], Any], dict[str, Any], type[Exception], str]
         {"accumulate_grad_batches": 2},
         ConfigurationError,
         "accumulate_grad_batches: BilevelLoop steps once for each batch. Leave accumulate_grad_batches out.",
+    ),
+    "manual optimization": (
+        by_itself,
+        {},
+        ModuleError,
+        (
+            "Regularized.automatic_optimization: it is False, and BilevelLoop steps the optimizers. "
+            "Leave it out, or connect ManualOptimization."
+        ),
     ),
     "pieces along time": (
         in_pieces,

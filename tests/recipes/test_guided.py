@@ -278,6 +278,12 @@ class NoModule:
         self.configure_optimizers = self.net.configure_optimizers
 
 
+def by_itself() -> Net:
+    model = Net()
+    model.automatic_optimization = False  # type: ignore[assignment]
+    return model
+
+
 def in_pieces() -> Net:
     model = Net()
     model.truncated_bptt_steps = 2  # type: ignore[assignment]
@@ -324,6 +330,14 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         (
             "Shapeless.training_losses: its losses have shape (). "
             "Return one for each example, of shape (examples,): reduction='none'."
+        ),
+    ),
+    "manual optimization": (
+        by_itself,
+        ModuleError,
+        (
+            "Net.automatic_optimization: it is False, and GuidedLoop steps the optimizers. "
+            "Leave it out, or connect ManualOptimization."
         ),
     ),
     "pieces along time": (

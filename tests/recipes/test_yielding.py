@@ -512,6 +512,15 @@ BAD_SETTINGS: dict[str, tuple[Callable[[], Any], dict[str, Any], type[Exception]
             "batch. Leave them out, and yield None where an optimizer is to rest."
         ),
     ),
+    "manual optimization": (
+        lambda: with_optimizers(both, automatic_optimization=False),
+        {},
+        ModuleError,
+        (
+            "Case.automatic_optimization: it is False, and YieldLoop steps the optimizers. "
+            "Leave it out, or connect ManualOptimization."
+        ),
+    ),
     "LBFGS": (
         lambda: with_optimizers(lambda model: both(model, LBFGS)),
         {},
@@ -563,6 +572,24 @@ def test_a_loss_is_there_once() -> None:
         "optimizer 0: its loss was asked for twice on one batch, and Twice.training_step has yielded it. "
         "Call the closure of `optimizer_step` once for each step."
     )
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_loss_of_what_an_earlier_one_was_made_of_is_explained(early: bool) -> None:
+    class Sharing(Gan):
+        def training_step(self, batch: Batch, batch_idx: int) -> Generator[Tensor, None, None]:
+            fake_BP = self.generator(torch.randn(len(batch[0]), 8))
+            hidden_BH = self.generator[0](torch.randn(1, 8)).relu()
+            second = self.generator[2](hidden_BH).sum() if early else None
+            yield self.judged(fake_BP, 1.0)
+            yield self.judged(fake_BP, 0.0) if second is None else second
+
+    with pytest.raises(RuntimeError) as caught:
+        fit(Sharing(), digit_batches(1))
+    assert (
+        "Sharing.training_step: what an earlier loss was made of has lost its graph by now, or its parameters have "
+        "changed since. Detach it, or compute it anew after the yield."
+    ) in caught.value.__notes__
 
 
 def test_every_loss_is_looked_at() -> None:

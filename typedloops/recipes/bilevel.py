@@ -113,6 +113,7 @@ class BilevelLoop(AutomaticOptimization[BilevelModule[B, V], tuple[B, V], Tensor
         self.rate = rate
 
     def step_of(self, model: BilevelModule[B, V]) -> Callable[[tuple[B, V], int], Tensor]:
+        self.check_automatic()
         settings, context, name = self.settings(), self.context, type(self).__name__
         optimizers = context.optimization.optimizers
         self._check(model, optimizers, settings)

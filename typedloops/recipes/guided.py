@@ -96,6 +96,7 @@ class GuidedLoop(AutomaticOptimization[GuidedModule[B, V], tuple[B, V], GuidedOu
     requires: ClassVar[type[object] | None] = GuidedModule
 
     def step_of(self, model: GuidedModule[B, V]) -> Callable[[tuple[B, V], int], GuidedOutput]:
+        self.check_automatic()
         optimizers, name = self.context.optimization.optimizers, type(self).__name__
         if len(optimizers) != 1 or needs_closure(optimizers[0]):
             kinds = ", ".join(type(optimizer).__name__ for optimizer in optimizers) or "none"

@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, cast
 from typing_extensions import Protocol, TypeVar, runtime_checkable
 
 from typedloops._core.escape import call, escaped_from, name_of
-from typedloops.errors import ConfigurationError, OptimizerError, StepOutputError
+from typedloops.errors import ConfigurationError, OptimizerError, StepOutputError, add_note
 from typedloops.loops.fit.optimization.automatic import AutomaticOptimization
 from typedloops.loops.fit.optimization.make_step import StepMaker, StepSettings, needs_closure
 from typedloops.loops.fit.optimization.several import Rota, check_turns
@@ -22,6 +22,10 @@ B = TypeVar("B", default=object)
 O = TypeVar("O", bound=StepOutput, default=StepOutput)
 B_contra = TypeVar("B_contra", contravariant=True)
 O_co = TypeVar("O_co", bound=StepOutput, covariant=True, default=StepOutput)
+
+
+GRAPH_IS_GONE = ("backward through the graph a second time", "modified by an inplace operation")
+"""What torch says of a loss that uses what an earlier loss was made of."""
 
 
 @runtime_checkable
@@ -83,6 +87,7 @@ class YieldLoop(AutomaticOptimization[YieldingModule[B, O], B, O], Generic[B, O]
     requires: ClassVar[type[object] | None] = YieldingModule
 
     def step_of(self, model: YieldingModule[B, O]) -> Callable[[B, int], O]:
+        self.check_automatic()
         settings = self.settings()
         count = self._check(model, settings)
         losses = YieldedLosses(model.training_step, count, self.context)
@@ -222,6 +227,14 @@ class YieldedSteps(Generic[B, O]):
         try:
             output = self.__wrapped__(batch, batch_idx)
             self._losses.end()
+        except RuntimeError as error:
+            if any(said in str(error) for said in GRAPH_IS_GONE):
+                add_note(
+                    error,
+                    f"{name_of(self._losses.step)}: what an earlier loss was made of has lost its graph by now, or its "
+                    "parameters have changed since. Detach it, or compute it anew after the yield.",
+                )
+            raise
         finally:
             self._losses.close()
         return output

@@ -9,6 +9,7 @@ from typing import ClassVar, Generic
 from typing_extensions import TypeVar
 
 from typedloops._core.escape import call
+from typedloops.errors import ModuleError
 from typedloops.loops.fit.optimization.accumulation import largest_window, window_size
 from typedloops.loops.fit.optimization.make_step import StepMaker, StepSettings
 from typedloops.loops.fit.optimization.progress import OptimizationProgress
@@ -17,6 +18,7 @@ from typedloops.loops.fit.step_loop import StepLoop, keeps_contract
 from typedloops.loops.run.position import OptimizerPosition
 from typedloops.loops.run.settings.config import Weigh, check_clipping, check_schedule
 from typedloops.loops.run.settings.durations import Count, Unit, counted
+from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.module import StepOutput
 from typedloops.protocols.trainer import ClipAlgorithm
 
@@ -84,6 +86,20 @@ class AutomaticOptimization(StepLoop[M, B, O], Generic[M, B, O]):
         super().teardown()
         vars(self).pop("_step", None)
         vars(self).pop("_step_made_for", None)
+
+    def check_automatic(self) -> None:
+        """Refuse a module that steps its optimizers itself.
+
+        Raises:
+            ModuleError: It says so.
+        """
+        context, name = self.context, type(self).__name__
+        if not context.optimization.automatic:
+            raise ModuleError(
+                f"{type(unwrapped(context.module)).__name__}.automatic_optimization",
+                f"it is False, and {name} steps the optimizers",
+                "Leave it out, or connect ManualOptimization.",
+            )
 
     def one_step(self, maker: StepMaker[B, O]) -> Callable[[B, int], O]:
         """The step of a module with one optimizer."""
