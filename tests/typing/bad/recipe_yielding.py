@@ -40,5 +40,4 @@ YieldLoop[Batch, Tensor](rate=1)  # type: ignore[call-arg]  # pyright: ignore[re
 Trainer().fit(gan, data)  # type: ignore[type-var]  # pyright: ignore[reportCallIssue, reportArgumentType]
 plain = FitLoopOf(TrainingEpochLoop(TrainingBatchLoop(OptimizerLoop[Batch, Tensor]())))
 plain.run(gan, data)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-plain.epoch_loop.batch_loop.connect(optimizer_loop=YieldLoop[Batch, Tensor]())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 steps: str = YieldLoop[Batch, Tensor]().optim_progress.optimizer_steps  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
