@@ -18,6 +18,9 @@ PAGES = {
     "docs/model_checkpoint.md": "best",
     "docs/verify_resume.md": "Classifier",
     "docs/recipes/k_fold.md": "whole",
+    "docs/recipes/yielding.md": "result",
+    "docs/recipes/guided.md": "result",
+    "docs/recipes/bilevel.md": "result",
 }
 """Each page with a name that its blocks make."""
 
