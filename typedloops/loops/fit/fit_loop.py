@@ -24,7 +24,7 @@ from typedloops.loops.fit.idleness import Idleness
 from typedloops.loops.fit.optimization.configure import configure
 from typedloops.loops.fit.optimization.manual_checks import check_manual
 from typedloops.loops.fit.optimization.manual_module import lent
-from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoop
+from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoopOf
 from typedloops.loops.fit.restart import reset_progress
 from typedloops.loops.fit.result import FitResult, detached
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
@@ -419,7 +419,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         self._idleness.see(self.step_progress.total.completed)
         if self._idleness.epochs == 1:
             batches = self.epoch_loop.batch_progress.current.completed
-            loops_step = any(isinstance(loop, OptimizerLoop) for _, loop in self.walk())
+            loops_step = any(isinstance(loop, OptimizerLoopOf) for _, loop in self.walk())
             warn_of_idleness(self.path or type(self).__name__, self.context, batches, loops_step=loops_step)
         if limits.max_epochs is None and limits.max_steps is not None and not self.done:
             self._idleness.check(limits.max_steps)

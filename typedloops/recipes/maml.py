@@ -1,0 +1,383 @@
+"""Meta-learning: weights from which a few gradient steps on a few samples solve a new task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
+from typing import ClassVar, Generic, TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+from typing_extensions import Protocol, TypeVar
+
+from typedloops.errors import ConfigurationError, OptimizerError
+from typedloops.loops.base.connect import typed_connect
+from typedloops.loops.base.loop import Loop
+from typedloops.loops.base.slot import Slot
+from typedloops.loops.evaluation import EvaluationEpochLoop, EvaluationResult, TestLoop, ValidationLoop
+from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoopOf
+from typedloops.loops.run.kind import TEST, VALIDATION, LoadersKind
+from typedloops.loops.run.position import LoaderPosition
+from typedloops.loops.run.saving.sources import CheckpointPath
+from typedloops.loops.run.settings.config import BatchCounts
+from typedloops.protocols.data import LoadersSource
+from typedloops.protocols.loop import LoopProtocol
+from typedloops.protocols.module import FitModule, StepOutput, TestModule, TrainingModule, ValidationModule
+from typedloops.recipes.maml_tasks import Tasks as Tasks
+from typedloops.recipes.maml_tasks import TaskSteps as TaskSteps
+from typedloops.recipes.maml_tasks import Weights as Weights
+from typedloops.recipes.maml_tasks import as_tasks, module_of, weights_for
+
+B = TypeVar("B", default=object)
+B_contra = TypeVar("B_contra", contravariant=True)
+V = TypeVar("V")
+
+InnerLoop: TypeAlias = LoopProtocol[[TaskSteps[B], Weights, B, int], Weights]
+"""What adapts: given the steps of tasks, where their weights begin, their support sets and how often to step."""
+
+
+class AdaptationLoop(Loop[[TaskSteps[B], Weights, B, int], Weights], Generic[B]):
+    """Adapts the weights of each task to its support set, by gradient descent; all tasks step together.
+
+    ```
+    advance, for each inner step:
+        gradients = those of each task's loss on its support set, at its own weights
+        weights = weights - lr * gradients
+    ```
+
+    Args:
+        lr: How far each step goes along the gradient.
+        second_order: Whether what comes after is differentiated through the gradients as well, as MAML does;
+            otherwise they count as constants: first-order MAML, which takes less time and memory.
+        only: The names of the parameters, or of the parts of the module, that adapt; None is all.  The head alone
+            is ANIL (Raghu, Raghu, Bengio, Vinyals: Rapid Learning or Feature Reuse?, https://arxiv.org/abs/1909.09157).
+
+    Its output is the adapted weights.
+    """
+
+    transient_fields: ClassVar[tuple[str, ...]] = ("_weights",)
+
+    _weights: Weights | None = None
+    _taken = 0
+    _steps = 0
+
+    def __init__(self, lr: float = 0.01, *, second_order: bool = True, only: Sequence[str] | None = None) -> None:
+        if not lr > 0:
+            raise ConfigurationError(f"{type(self).__name__}.lr", f"{lr} leads nowhere", "Give more than 0.")
+        self.lr = lr
+        self.second_order = second_order
+        self.only = only
+
+    def adapting(self, weights: Weights) -> Collection[str]:
+        """The names of the weights that adapt.
+
+        Raises:
+            ConfigurationError: There are none.
+        """
+        if self.only is None:
+            return weights.keys()
+        names = [name for name in weights if any(name == part or name.startswith(f"{part}.") for part in self.only)]
+        if not names:
+            raise ConfigurationError(
+                f"{type(self).__name__}.only",
+                f"no parameter that requires a gradient is in {', '.join(self.only) or 'nothing'}",
+                f"Name some of {', '.join(weights)}, or the parts that they are in.",
+            )
+        return names
+
+    def rate(self, name: str, weights: Weights) -> Tensor | float:
+        """How far a step takes one of the weights along its gradient."""
+        return self.lr
+
+    @property
+    def done(self) -> bool:
+        return self._taken >= self._steps
+
+    def reset(self) -> None:
+        self._taken = 0
+
+    def on_run_start(self, tasks: TaskSteps[B], weights: Weights, support: B, steps: int) -> None:
+        self._weights = weights
+        self._steps = steps
+
+    def advance(self, tasks: TaskSteps[B], weights: Weights, support: B, steps: int) -> None:
+        now = weights if self._weights is None else self._weights
+        with nullcontext() if self.second_order else torch.no_grad():
+            gradients = tasks.gradients(now, support, self.adapting(now))
+        self._weights = {**now, **{name: now[name] - self.rate(name, now) * g for name, g in gradients.items()}}
+        self._taken += 1
+
+    def on_run_end(self) -> Weights:
+        # They hold the graph of the whole adaptation, which is not to outlive the batch.
+        weights, self._weights = self._weights, None
+        return {} if weights is None else weights
+
+
+class MetaSGDLoop(AdaptationLoop[B], Generic[B]):
+    """Adapts with a learning rate of its own for each weight, which is learnt with them: Meta-SGD.
+
+    The rates are parameters of the module, made by `learning_rates`; what has none does not adapt.
+
+    Args:
+        rates: The name of the module's attribute that holds them.
+        second_order: As in `AdaptationLoop`.
+
+    Source: Li, Zhou, Chen, Li: Meta-SGD, https://arxiv.org/abs/1707.09835.
+    """
+
+    def __init__(self, rates: str = "rates", *, second_order: bool = True) -> None:
+        super().__init__(second_order=second_order)
+        self.rates = rates
+
+    def adapting(self, weights: Weights) -> Collection[str]:
+        names = [name for name in weights if self._key(name) in weights]
+        if not names:
+            raise ConfigurationError(
+                f"{type(self).__name__}.rates",
+                f"the module has no learning rates under {self.rates!r}",
+                f"Write `self.{self.rates} = learning_rates(self, 0.01)` at the end of its `__init__`.",
+            )
+        return names
+
+    def rate(self, name: str, weights: Weights) -> Tensor | float:
+        return weights[self._key(name)]
+
+    def _key(self, name: str) -> str:
+        return f"{self.rates}.{_flat(name)}"
+
+
+def learning_rates(module: nn.Module, lr: float) -> nn.ParameterDict:
+    """A learning rate for each weight that `module` has by now, all of them `lr`; for `MetaSGDLoop`."""
+    named = ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)
+    return nn.ParameterDict({_flat(name): nn.Parameter(torch.full_like(parameter, lr)) for name, parameter in named})
+
+
+def _flat(name: str) -> str:
+    """The name of a parameter without dots, which a `ParameterDict` does not take."""
+    return name.replace(".", "-")
+
+
+class MetaOptimization(OptimizerLoopOf[TrainingModule[B, StepOutput], Tasks[B], dict[str, Tensor]], Generic[B]):
+    """Optimizes the weights that adaptation begins with: model-agnostic meta-learning (MAML).
+
+    A batch is `Tasks`.  The module is one that `fit` takes: its `training_step` is called with the set of one task.
+
+    ```
+    advance:
+        weights = inner_loop.run(task_steps, weights, support, steps)     # M.training_step on the support sets
+        output = M.training_step on the query sets, with the weights of each task; its means over the tasks
+        C/M.on_before_zero_grad, ..., optimizer.step()    # as in OptimizerLoop
+    ```
+
+    ```
+    batch_loop: TrainingBatchLoop
+    └─ optimizer_loop: MetaOptimization
+       └─ inner_loop: AdaptationLoop
+    ```
+
+    Everything around the step, precision and accumulation and clipping as the trainer says, is that of `OptimizerLoop`;
+    the optimizer is the one of `configure_optimizers`.  Of the inner loop nothing is saved: between two batches
+    there are the weights that it begins with, and no others.
+
+    Args:
+        inner_loop: Adapts the weights to the support sets.
+        steps: How many steps it is to take.
+        vectorized: Whether all tasks of a batch are computed at once, under `torch.func.vmap`; otherwise one
+            after the other, for steps that vmap cannot take.
+
+    Its output has the loss after adaptation, and the other scalars of the step, each the mean over the tasks.
+
+    Source: Finn, Abbeel, Levine: Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, ICML 2017,
+    https://arxiv.org/abs/1703.03400.
+    """
+
+    requires: ClassVar[type[object] | None] = TrainingModule
+    inner_loop: Slot[InnerLoop[B]] = Slot()
+
+    def __init__(self, inner_loop: InnerLoop[B], *, steps: int = 1, vectorized: bool = True) -> None:
+        super().__init__()
+        _check_steps(f"{type(self).__name__}.steps", steps)
+        self.inner_loop = inner_loop
+        self.steps = steps
+        self.vectorized = vectorized
+
+    @typed_connect
+    def connect(self, *, inner_loop: InnerLoop[B] | None = None) -> None:
+        """Put a loop into the slot; None leaves it as it is."""
+
+    def step_of(self, model: TrainingModule[B, StepOutput]) -> Callable[[Tasks[B], int], dict[str, Tensor]]:
+        count = len(self.context.optimization.optimizers)
+        if count > 1:
+            raise OptimizerError(
+                f"{type(self).__name__}",
+                f"there are {count} optimizers, and adaptation has one loss for all weights",
+                "Return one optimizer, with parameter groups where weights are to be optimized in different ways.",
+            )
+        return _MetaStep(self, module_of(model, type(self).__name__), model.training_step)
+
+
+class _MetaStep(Generic[B]):
+    """The step of automatic optimization: adapts to a batch of tasks and gives the loss after it."""
+
+    def __init__(self, loop: MetaOptimization[B], module: nn.Module, step: Callable[[B, int], object]) -> None:
+        self.__wrapped__ = step
+        self._loop = loop
+        self._module = module
+
+    def __call__(self, batch: Tasks[B], batch_idx: int) -> dict[str, Tensor]:
+        tasks = as_tasks(batch)
+        steps = TaskSteps(self._module, self.__wrapped__, batch_idx, vectorized=self._loop.vectorized)
+        begin = weights_for(self._module, tasks)
+        adapted = self._loop.inner_loop.run(steps, begin, tasks.support, self._loop.steps)
+        return _means(steps.losses(adapted, tasks.query))
+
+
+class AdaptationEpochLoop(EvaluationEpochLoop[Tasks[B]], Generic[B]):
+    """Evaluates the batches of one loader of tasks, before adaptation to them and after.
+
+    ```
+    advance:
+        for each number of steps:
+            weights = inner_loop.run(task_steps, weights, support, steps)     # M.training_step on the support sets
+            output = M.validation_step on the query sets, with the weights of each task
+    ```
+
+    In a test, `validation` is `test`.  The hooks are those of `EvaluationEpochLoop`.  The module is in eval mode
+    all the while, and gradients are taken without a graph, also in inference mode.
+
+    Args:
+        kind: What is evaluated.
+        inner_loop: Adapts the weights to the support sets.
+        steps: After how many steps it is looked at; each number is begun anew.
+        vectorized: As in `MetaOptimization`.
+
+    Its output has the mean of each metric under names like `val_loss/steps_10`.
+    """
+
+    requires: ClassVar[type[object] | None] = TrainingModule
+    inner_loop: Slot[InnerLoop[B]] = Slot()
+
+    def __init__(
+        self, kind: LoadersKind, inner_loop: InnerLoop[B], steps: Sequence[int], *, vectorized: bool = True
+    ) -> None:
+        super().__init__(kind)
+        self.inner_loop = inner_loop
+        self.steps = tuple(steps)
+        for count in self.steps:
+            _check_steps(f"{type(self).__name__}.steps", count, least=0)
+        self.vectorized = vectorized
+
+    @typed_connect
+    def connect(self, *, inner_loop: InnerLoop[B] | None = None) -> None:
+        """Put a loop into the slot; None leaves it as it is."""
+
+    def step_of(self, model: object, position: LoaderPosition) -> Callable[[Tasks[B], int], dict[str, Tensor]]:
+        return _EvaluationStep(self, model, position.step_of(model, self.kind.step))
+
+
+class _EvaluationStep(Generic[B]):
+    """The step of an evaluation: the metrics of a batch of tasks after so many steps of adaptation to them."""
+
+    def __init__(self, loop: AdaptationEpochLoop[B], model: object, step: Callable[[B, int], object]) -> None:
+        self.__wrapped__ = step
+        self._loop = loop
+        self._module = module_of(model, type(loop).__name__)
+        # That the module has one was checked when the run began.
+        self._training_step = cast("TrainingModule[B, StepOutput]", self._module).training_step
+
+    def __call__(self, batch: Tasks[B], batch_idx: int) -> dict[str, Tensor]:
+        # What is made in inference mode cannot be differentiated, not even for a moment.
+        with torch.inference_mode(False), torch.no_grad():
+            tasks = cast("Tasks[B]", tree_map(_outside_inference, as_tasks(batch)))
+            return {
+                f"{name}/steps_{count}": value
+                for count in self._loop.steps
+                for name, value in self._after(count, tasks, batch_idx).items()
+            }
+
+    def _after(self, count: int, tasks: Tasks[B], batch_idx: int) -> dict[str, Tensor]:
+        loop, module = self._loop, self._module
+        adapts = TaskSteps(module, self._training_step, batch_idx, vectorized=loop.vectorized)
+        judges = TaskSteps(module, self.__wrapped__, batch_idx, loss=loop.kind.loss, vectorized=loop.vectorized)
+        weights = loop.inner_loop.run(adapts, weights_for(module, tasks), tasks.support, count)
+        return _means(judges.scalars(weights, tasks.query))
+
+
+class AdaptationValidationLoop(ValidationLoop):
+    """Validates on tasks, before adaptation to them and after: for the `val_loop` of a fit, and `trainer.validate`.
+
+    Args:
+        inner_loop: Adapts the weights to the support sets.
+        steps: After how many steps it is looked at.
+        vectorized: As in `MetaOptimization`.
+        limit_batches: How many batches of each loader at most; None is what the trainer says.
+    """
+
+    def __init__(
+        self,
+        inner_loop: InnerLoop[V],
+        steps: Sequence[int] = (0, 1, 5, 10),
+        *,
+        vectorized: bool = True,
+        limit_batches: BatchCounts | None = None,
+    ) -> None:
+        epoch_loop: AdaptationEpochLoop[V] = AdaptationEpochLoop(VALIDATION, inner_loop, steps, vectorized=vectorized)
+        super().__init__(limit_batches, epoch_loop=epoch_loop)
+
+    # The batches are tasks of what the module's steps take; the base class says the same type of both.
+    def run(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        model: FitModule[V, V, StepOutput],
+        dataloaders: LoadersSource[Tasks[V]],
+        *,
+        ckpt_path: CheckpointPath | None = None,
+    ) -> EvaluationResult:
+        return super().run(cast("ValidationModule[Tasks[V]]", model), dataloaders, ckpt_path=ckpt_path)
+
+
+class TestedModule(TrainingModule[B_contra, StepOutput], TestModule[B_contra], Protocol[B_contra]):
+    """What adapts by its `training_step` and is tested by its `test_step`."""
+
+    __test__: ClassVar[bool] = False
+
+
+class AdaptationTestLoop(TestLoop):
+    """Tests on tasks, before adaptation to them and after: for `trainer.test`; see `AdaptationValidationLoop`."""
+
+    def __init__(
+        self,
+        inner_loop: InnerLoop[V],
+        steps: Sequence[int] = (0, 1, 5, 10),
+        *,
+        vectorized: bool = True,
+        limit_batches: BatchCounts | None = None,
+    ) -> None:
+        epoch_loop: AdaptationEpochLoop[V] = AdaptationEpochLoop(TEST, inner_loop, steps, vectorized=vectorized)
+        super().__init__(limit_batches, epoch_loop=epoch_loop)
+
+    def run(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        model: TestedModule[V],
+        dataloaders: LoadersSource[Tasks[V]],
+        *,
+        ckpt_path: CheckpointPath | None = None,
+    ) -> EvaluationResult:
+        return super().run(cast("TestModule[Tasks[V]]", model), dataloaders, ckpt_path=ckpt_path)
+
+
+def _means(scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The mean over the tasks of each scalar; one that is no floating-point number has one all the same."""
+    return {
+        name: values.mean() if values.is_floating_point() else values.double().mean()
+        for name, values in scalars.items()
+    }
+
+
+def _outside_inference(value: object) -> object:
+    return value.clone() if isinstance(value, Tensor) and value.is_inference() else value
+
+
+def _check_steps(where: str, steps: object, *, least: int = 1) -> None:
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < least:
+        raise ConfigurationError(where, f"{steps!r} is no number of steps", f"Give {least} or more.")
