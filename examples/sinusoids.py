@@ -91,7 +91,11 @@ def main() -> None:
     for name, second_order in (("first order", False), ("second order", True)):
         start = time.process_time()
         errors = fit(iterations, lr, inner_lr, second_order=second_order)
-        print(f"{name:<24}", *(f"{error:6.3f}" for error in errors), f"  ({time.process_time() - start:.0f} s of one core)")
+        print(
+            f"{name:<24}",
+            *(f"{error:6.3f}" for error in errors),
+            f"  ({time.process_time() - start:.0f} s of one core)",
+        )
 
 
 if __name__ == "__main__":
