@@ -113,6 +113,9 @@ class AdaptationLoop(Loop[[TaskSteps[B], Weights, B, int], Weights], Generic[B])
         weights, self._weights = self._weights, None
         return {} if weights is None else weights
 
+    def teardown(self) -> None:
+        self._weights = None
+
 
 class MetaSGDLoop(AdaptationLoop[B], Generic[B]):
     """Adapts with a learning rate of its own for each weight, which is learnt with them: Meta-SGD.
@@ -338,8 +341,6 @@ class AdaptationValidationLoop(ValidationLoop):
 
 class TestedModule(TrainingModule[B_contra, StepOutput], TestModule[B_contra], Protocol[B_contra]):
     """What adapts by its `training_step` and is tested by its `test_step`."""
-
-    __test__: ClassVar[bool] = False
 
 
 class AdaptationTestLoop(TestLoop):

@@ -8,13 +8,13 @@ from typing import Generic, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_leaves, tree_map
 from typing_extensions import TypeVar
 
 from typedloops._core.calls import AnyCallable
 from typedloops._core.escape import call, name_of
-from typedloops.errors import LoaderError, ModuleError, StepOutputError
+from typedloops.errors import LoaderError, ModuleError, StepOutputError, add_note
 from typedloops.loops.fit.optimization.loss import REMEDY, LossFinder
 from typedloops.loops.run.computing.modes import submodules
 from typedloops.loops.run.metrics import scalars_of
@@ -43,7 +43,7 @@ class Tasks(NamedTuple, Generic[B]):
 class TaskSteps(Generic[B]):
     """A step of a module, taken on each of several tasks with weights of its own.
 
-    Random numbers (dropout) are drawn for each task anew.  What a step assigns to buffers is forgotten with the task.
+    Random numbers (dropout) are drawn for each task anew.  What a step leaves in buffers is forgotten with the task.
 
     Args:
         module: Whose step it is.
@@ -64,7 +64,7 @@ class TaskSteps(Generic[B]):
     ) -> None:
         self._where = name_of(step)
         self._call = _Step(module, step)
-        self._buffers = {f"{PREFIX}{name}": buffer for name, buffer in module.named_buffers()}
+        self._module = module
         self._losses = LossFinder(step)
         self._loss_name = loss
         self._batch_idx = batch_idx
@@ -92,14 +92,21 @@ class TaskSteps(Generic[B]):
             sets: One of each task.
             of: The names of the weights that it is asked of.
         """
-
-        def loss_of(chosen: Weights, others: Weights, task_set: B) -> Tensor:
-            return self._scalars_with_loss({**others, **chosen}, task_set)["loss"]
-
-        chosen = {name: weights[name] for name in of}
-        others = {name: weight for name, weight in weights.items() if name not in chosen}
-        gradient = cast("Callable[[Weights, Weights, B], dict[str, Tensor]]", grad(loss_of))
-        return self._of_each(gradient, chosen, others, sets)
+        # By torch's own autograd, since the loss of a task depends on no other's weights: what `torch.func.grad` gives
+        # under `vmap` is differentiated wrongly where a normalization has weights (LayerNorm; torch 2.13).
+        second_order = torch.is_grad_enabled()
+        with torch.enable_grad():
+            held = {name: _held(weight, name in of, attached=second_order) for name, weight in weights.items()}
+            chosen = {name: held[name] for name in of}
+            total = self.losses(held, sets)["loss"].sum()
+            try:
+                found = torch.autograd.grad(
+                    total, list(chosen.values()), create_graph=second_order, materialize_grads=True
+                )
+            except RuntimeError as error:
+                self._losses.explain(total, error)
+                raise
+        return dict(zip(chosen, found, strict=True))
 
     def _scalars(self, weights: Weights, task_set: B) -> dict[str, Tensor]:
         output = self._output(weights, task_set)
@@ -119,8 +126,10 @@ class TaskSteps(Generic[B]):
         return {name: torch.as_tensor(value).reshape(()) for name, value in named.items()}
 
     def _output(self, weights: Weights, task_set: B) -> object:
-        named = {f"{PREFIX}{name}": weight for name, weight in weights.items()}
-        return cast("object", functional_call(self._call, {**self._buffers, **named}, (task_set, self._batch_idx)))
+        # Copies, so that no task sees what another leaves in a buffer.
+        buffers = {name: buffer.clone() for name, buffer in self._module.named_buffers()}
+        named = {f"{PREFIX}{name}": value for name, value in {**buffers, **weights}.items()}
+        return cast("object", functional_call(self._call, named, (task_set, self._batch_idx)))
 
     def _of_each(self, function: AnyCallable[dict[str, Tensor]], *args: object) -> dict[str, Tensor]:
         """What `function` gives for each task, whose arguments are the slices of `args` along their first axes."""
@@ -136,20 +145,25 @@ class TaskSteps(Generic[B]):
         try:
             yield
         except RuntimeError as error:
+            if not self._vectorized:
+                raise
             told = str(error).partition("\n")[0]
-            if "mutate a captured Tensor" in told:
-                raise ModuleError(
-                    self._where,
-                    "it changes a tensor of the module in place, which belongs to no task",
-                    "Let it assign a new tensor instead, which is forgotten with the task.",
-                ) from error
-            if self._vectorized and ("vmap" in told or "Batching rule" in told):
+            if "vmap" in told or "Batching rule" in told:
                 raise ModuleError(
                     self._where,
                     f"it cannot be computed for all tasks at once ({told})",
                     "Take one task after the other, `vectorized=False`, or let it do without.",
                 ) from error
+            # A buffer that is changed in place, say, which has another shape than what belongs to all tasks.
+            add_note(error, f"{self._where} ran for all tasks at once, under torch.func.vmap; try `vectorized=False`.")
             raise
+
+
+def _held(weight: Tensor, asked: bool, *, attached: bool) -> Tensor:
+    """A weight that a gradient can be asked of, if it is; with the graph that it comes from, or without."""
+    if attached and (weight.requires_grad or not asked):
+        return weight
+    return weight.detach().requires_grad_(asked)
 
 
 PREFIX = "module."
