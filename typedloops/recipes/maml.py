@@ -14,6 +14,7 @@ from typing_extensions import Protocol, TypeVar
 from typedloops.errors import ConfigurationError, OptimizerError
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.loop import Loop
+from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.evaluation import EvaluationEpochLoop, EvaluationResult, TestLoop, ValidationLoop
 from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoopOf
@@ -56,11 +57,11 @@ class AdaptationLoop(Loop[[TaskSteps[B], Weights, B, int], Weights], Generic[B])
     Its output is the adapted weights.
     """
 
+    iteration_unit: ClassVar[str] = "inner steps"
     transient_fields: ClassVar[tuple[str, ...]] = ("_weights",)
 
     _weights: Weights | None = None
-    _taken = 0
-    _steps = 0
+    _taken: int = 0
 
     def __init__(self, lr: float = 0.01, *, second_order: bool = True, only: Sequence[str] | None = None) -> None:
         if not lr > 0:
@@ -91,15 +92,20 @@ class AdaptationLoop(Loop[[TaskSteps[B], Weights, B, int], Weights], Generic[B])
         return self.lr
 
     @property
+    def run_progress(self) -> RunProgress | None:
+        return RunProgress(self._taken, self.max_iterations, self.iteration_unit) if self.under_way else None
+
+    # Of its own count: what was loaded with the tree is that of a batch which is over.
+    @property
     def done(self) -> bool:
-        return self._taken >= self._steps
+        return self._taken >= (self.max_iterations or 0)
 
     def reset(self) -> None:
         self._taken = 0
 
     def on_run_start(self, tasks: TaskSteps[B], weights: Weights, support: B, steps: int) -> None:
         self._weights = weights
-        self._steps = steps
+        self.max_iterations = steps
 
     def advance(self, tasks: TaskSteps[B], weights: Weights, support: B, steps: int) -> None:
         now = weights if self._weights is None else self._weights
