@@ -85,7 +85,7 @@ def fit(iterations: int, lr: float, inner_lr: float, *, second_order: bool) -> l
 
 def main() -> None:
     torch.set_num_threads(1)
-    iterations, lr, inner_lr = (20_000, 1e-3, 0.01) if "--full" in sys.argv else (800, 5e-3, 0.02)
+    iterations, lr, inner_lr = (20_000, 1e-3, 0.01) if "--full" in sys.argv else (1200, 5e-3, 0.02)
     print(tree(inner_lr, second_order=True).tree())
     print("mean squared error after       0      1      5     10 gradient steps")
     for name, second_order in (("first order", False), ("second order", True)):

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-LAST_LINE = {"killed_and_resumed": "the same bits: True", "sharpness_aware": r"test accuracy: 0\.9[5-9]\d"}
+LAST_LINE = {
+    "killed_and_resumed": "the same bits: True",
+    "sharpness_aware": r"test accuracy: 0\.9[5-9]\d",
+    "sinusoids": r"second order +[23]\.\d+ +0\.[4-8]\d+ +0\.[1-4]\d+ +0\.[1-3]\d+ +\(\d+ s of one core\)",
+}
 
 
 def test_every_example_is_tested() -> None:

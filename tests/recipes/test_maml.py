@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.data import Dataset, TensorDataset
 
-from tests.recipes.kills import killed_and_resumed
+from tests.recipes.kills import Killed, killed_and_resumed
 from typedloops import (
     BatchLoader,
     Callback,
@@ -517,6 +517,41 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Path, after: int, window: int) 
     torch.manual_seed(0)
     weights, metrics = run(make_trainer([]))
     resumed, resumed_metrics = killed_and_resumed(make_trainer, run, tmp_path / "c", after)
+    assert all(map(torch.equal, weights, resumed))
+    assert metrics == resumed_metrics
+
+
+class KillInValidation(Callback[nn.Module]):
+    """Saves within a validation and ends the run there."""
+
+    def __init__(self, path: Path, batches: int) -> None:
+        self.path, self.left = path, batches
+
+    def on_validation_batch_end(self, trainer: TrainerView, *_: object) -> None:
+        self.left -= 1
+        if not self.left:
+            trainer.save_checkpoint(self.path, when_written=self.kill)
+
+    def kill(self, path: Path) -> None:
+        raise Killed
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_validation_that_was_killed_goes_on(tmp_path: Path, after: int) -> None:
+    def run(callbacks: list[Callback[nn.Module]], *, resume: bool = False) -> tuple[list[Tensor], dict[str, float]]:
+        model, tasks = DigitLearner(), Digits(range(10), 3, 0)
+        trainer = Trainer(max_epochs=2, fit_loop=digit_tree(), callbacks=callbacks)
+        data = [tasks[0], tasks[1], tasks[2]]
+        result = trainer.fit(model, data, data[:2], ckpt_path=tmp_path / "c" if resume else None)
+        return list(model.parameters()), result.metrics
+
+    torch.manual_seed(0)
+    weights, metrics = run([])
+    torch.manual_seed(0)
+    with pytest.raises(Killed):
+        run([KillInValidation(tmp_path / "c", after)])
+    torch.manual_seed(1)
+    resumed, resumed_metrics = run([], resume=True)
     assert all(map(torch.equal, weights, resumed))
     assert metrics == resumed_metrics
 
