@@ -14,11 +14,12 @@ from typing_extensions import TypeVar
 
 from typedloops._core.calls import AnyCallable
 from typedloops._core.escape import call, name_of
-from typedloops.errors import LoaderError, ModuleError, StepOutputError, add_note
+from typedloops.errors import ConfigurationError, LoaderError, ModuleError, StepOutputError, add_note
 from typedloops.loops.fit.optimization.loss import REMEDY, LossFinder
 from typedloops.loops.run.computing.modes import submodules
 from typedloops.loops.run.metrics import scalars_of
 from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.protocols.loop import LoopProtocol
 
 B = TypeVar("B", default=object)
 T = TypeVar("T")
@@ -181,6 +182,10 @@ class _Step(nn.Module):
         return call(self._step, task_set, batch_idx)
 
 
+InnerLoop: TypeAlias = LoopProtocol[[TaskSteps[B], Weights, B, int], Weights]
+"""What adapts: given the steps of tasks, where their weights begin, their support sets and how often to step."""
+
+
 def weights_for(module: nn.Module, tasks: Tasks[B]) -> Weights:
     """The parameters of a module that are not frozen, as they are, for each of the tasks; no memory is taken.
 
@@ -257,3 +262,16 @@ def module_of(model: object, needed_by: str) -> nn.Module:
                 f"`torch.func.replace_all_batch_norm_modules_`; or freeze it, `{name}.eval()`.",
             )
     return module
+
+
+def means(scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The mean over the tasks of each scalar; one that is no floating-point number has one all the same."""
+    return {
+        name: values.mean() if values.is_floating_point() else values.double().mean()
+        for name, values in scalars.items()
+    }
+
+
+def check_steps(where: str, steps: object, *, least: int = 1) -> None:
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < least:
+        raise ConfigurationError(where, f"{steps!r} is no number of steps", f"Give {least} or more.")
