@@ -537,7 +537,9 @@ def test_a_loop_that_is_attached_to_a_trainer_is_to_be_built_alone() -> None:
         loop.attach(cast("TrainerView", object()), "fit_loop")
         return loop
 
-    with pytest.raises(LoopContractError, match="it is attached to a trainer already. Give what builds the loop alone"):
+    with pytest.raises(
+        LoopContractError, match=r"it is attached to a trainer already\. Give what builds the loop alone"
+    ):
         check_loop_contract(attached, 3)
 
 
