@@ -28,7 +28,7 @@ from typedloops import (
     TrainingModule,
 )
 
-STEPS = 50_000
+STEPS = 100_000
 
 Fit: TypeAlias = Callable[[Loader[NullBatch]], object]
 Module: TypeAlias = TrainingModule[NullBatch, None]
