@@ -33,6 +33,8 @@ def is_placeholder(kind: type[object]) -> bool:
 
 def listener(thing: object, name: str) -> AnyCallable | None:
     """The method `name` of `thing`, unless it has none or a base class's that does nothing."""
+    if isinstance(thing, type):  # what makes modules, and is none: its methods are those of its instances
+        return None
     if name not in getattr(thing, "__dict__", {}):
         kind = defining_class(type(thing), name)
         if kind is None or is_placeholder(kind):
