@@ -60,7 +60,10 @@ class TrainerView(Protocol):
 
     @property
     def callbacks(self) -> Sequence[object]:
-        """The trainer's callbacks, in the order in which they are called."""
+        """The callbacks of the run under way in the order in which they are called; the trainer's when nothing runs.
+
+        Those are the trainer's own, those that loops around the run give, and those of the module.
+        """
         ...
 
     @property

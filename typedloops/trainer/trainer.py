@@ -21,6 +21,7 @@ from typedloops.loops.prediction import PredictionLoop
 from typedloops.loops.run.computing.precision import Precision
 from typedloops.loops.run.computing.torch_settings import MatmulPrecision
 from typedloops.loops.run.context import RunContext
+from typedloops.loops.run.given import without_savers
 from typedloops.loops.run.listeners import Listeners, checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
 from typedloops.loops.run.opening import open_run
@@ -34,7 +35,7 @@ from typedloops.protocols.checkpoint import CheckpointFormat
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
 from typedloops.protocols.trainer import ClipAlgorithm, NonFinite, Reduction, Stage
-from typedloops.trainer.checked import checked_format, checked_loggers, without_savers
+from typedloops.trainer.checked import checked_format, checked_loggers
 from typedloops.trainer.entry import AnyEntryLoop, HasFitLoop, HasPredictLoop, HasTestLoop, HasValidateLoop
 from typedloops.trainer.summary import RunSummary
 
@@ -213,7 +214,9 @@ class Trainer(Generic[FL, VL, TL, PL]):
             deterministic=deterministic,
             benchmark=benchmark,
         ).rehearsal()
-        self._callbacks = without_savers(checked_callbacks(callbacks), self.config)
+        self._callbacks = cast(
+            "tuple[CallbackProtocol, ...]", without_savers(checked_callbacks(callbacks), self.config)
+        )
         self._loggers = () if self.config.fast_dev_run else checked_loggers(loggers)
         self._checkpoint_format = checked_format(checkpoint_format)
         self._resume_from: ResumeFrom | None = None
@@ -338,7 +341,14 @@ class Trainer(Generic[FL, VL, TL, PL]):
 
     @property
     def callbacks(self) -> Sequence[CallbackProtocol]:
-        """The callbacks, in the order in which they are called."""
+        """The callbacks of the run under way in the order in which they are called; see `TrainerView.callbacks`."""
+        if not self._runs:
+            return self._callbacks
+        return cast("tuple[CallbackProtocol, ...]", self._runs[-1].listeners.callbacks)
+
+    @property
+    def own_callbacks(self) -> Sequence[CallbackProtocol]:
+        """The callbacks that the trainer was given."""
         return self._callbacks
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from inspect import isfunction
 from types import MappingProxyType
 from typing import ClassVar, Generic, cast
@@ -119,6 +119,24 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
 
     def teardown(self) -> None:
         """Called by the trainer when the run has ended, with or without an error."""
+
+    @property
+    def run_name(self) -> str:
+        """What runs that loops below this one open are called where metrics go.
+
+        Loggers get `val_loss` of a run called `fold_0` as `fold_0/val_loss`; the names of several loops
+        above a run are joined.  Everybody else knows metrics by their own names.
+        """
+        return ""
+
+    def configure_callbacks(self) -> Iterable[object]:
+        """Further callbacks for a run that a loop below this one opens.
+
+        Asked for when such a run begins, unless it is within another that has them: they hear the run
+        and those within it, after the trainer's own and before the module's, and their states are saved
+        with it.
+        """
+        return ()
 
     def on_save_checkpoint(self) -> dict[str, object]:
         """Further values to save, under names of your own."""

@@ -67,10 +67,10 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
             named(part, depth): state
             for part, state in _parts_of(context, at is not None and context is innermost).items()
         }
-        # The callbacks are those of the trainer, whatever runs within its run.
-        hook = context.hook("on_save_checkpoint") if depth == 0 else context.listeners.of_module("on_save_checkpoint")
-        if hook is not None:
-            hook(custom)
+        if depth and (states := states_of(context.own_callbacks)):
+            content[named("callbacks", depth)] = states
+        for listener in context.own_listeners("on_save_checkpoint"):
+            listener(custom)
     return {**content, "custom": dict(custom)}
 
 

@@ -83,6 +83,20 @@ class Resumption:
         if not self._at:
             self._finish(context)
 
+    def begin_within(self, context: RunContext) -> None:
+        """Load what belongs to a run within the run: the callbacks that only it has, the module.
+
+        Raises:
+            CheckpointError: It does not fit.
+        """
+        depth = self._depth(context)
+        has_states = named("callbacks", depth) in self._content
+        states = self.part("callbacks", depth) if has_states else dict[str, object]()
+        load_states_into(str(self.path), context.own_callbacks, states, exact=self.exact)
+        self.load_module(context)
+        for listener in context.own_listeners("on_load_checkpoint"):
+            listener(Custom(self.part("custom")))
+
     def load_module(self, context: RunContext) -> None:
         """Load weights and whatever else belongs to the module of a run, if it was under way."""
         depth, module = self._depth(context), unwrapped(context.module)
@@ -93,8 +107,6 @@ class Resumption:
         load_rest_into(str(self.path), module, self.part("rest", depth))
         # What was saved before the run had converted the module is in other numbers.
         context.number_type.convert(module)
-        if depth and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
-            hook(Custom(self.part("custom")))
 
     def load_optimization(self, context: RunContext) -> None:
         """Load the states of optimizers, schedulers and scaler."""
