@@ -11,7 +11,6 @@ from torch import nn
 
 from typedloops.errors import MisuseError
 from typedloops.loops.base.node import LoopNode
-from typedloops.loops.fit.result import FitResult
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason
 from typedloops.loops.run.computing.modes import load_modes_into, modes_of
 from typedloops.loops.run.computing.rng import RngStates
@@ -67,7 +66,7 @@ class Continuation:
         module: object,
         optimization: Optimization,
         run_state: Callable[[], Mapping[str, object]],
-        result: FitResult[object],
+        came_to: Mapping[str, object],
     ) -> Continuation | None:
         """What a fit leaves behind; None, with a line in the log, where there is no going on from that.
 
@@ -77,7 +76,6 @@ class Continuation:
         try:
             own = unwrapped(module)
             state = optimization_state(optimization, own)
-            came_to = {"epochs": result.epochs, "stop_reason": str(result.stop_reason)}
             return cls(module, state, run_state(), modes_of(own), RngStates().state_dict(), came_to)
         except Exception as error:
             logger.warning("this fit cannot be gone on from with resume=True: %r", error)

@@ -350,7 +350,8 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             try:
                 with interruptible(context.stop.interrupt), saving_on_signals(context), saved_when_it_fails(context):
                     result = super().run(model, train_dataloaders, val_dataloaders)
-                self._continuation = Continuation.after(model, context.optimization, self.run_state, result)
+                came_to = {"epochs": result.epochs, "stop_reason": str(result.stop_reason)}
+                self._continuation = Continuation.after(model, context.optimization, self.run_state, came_to)
                 if self.parent is not None:
                     self.place.leave()  # a fit that is the whole can still be saved when it is torn down
                     self._leave_loops_around()

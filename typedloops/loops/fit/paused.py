@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Generic, cast
 
 from typing_extensions import Self, TypeVar
@@ -15,6 +15,7 @@ from typedloops.loops.fit.fit_loop import FitLoopOf
 from typedloops.loops.fit.stopping import StopReason
 from typedloops.loops.run.context import InRun
 from typedloops.loops.run.listeners import listener
+from typedloops.loops.run.saving.callback_states import load_states_into, states_of
 from typedloops.loops.run.saving.custom import Custom
 from typedloops.loops.run.saving.module_state import load_rest_into, load_weights_into, rest_of, weights_of
 from typedloops.loops.run.unwrapped import unwrapped
@@ -36,9 +37,9 @@ class PausedFit(Generic[M]):
     fit_loop.run(paused.module, loader, resume=True)
     ```
 
-    It goes on as if it had never ended: with the counters of all loops below, the optimizers and schedulers, metrics and
-    times, the modes of the module's parts, the generators of its loaders, and the random numbers, which are put back when
-    everything is set up.  The hooks of the beginning and the end of a fit are called each time.
+    It goes on as if it had never ended: with the counters of all loops below, the optimizers and schedulers, metrics
+    and times, the modes of the module's parts, the generators of its loaders, and the random numbers, which are put
+    back when everything is set up.  The hooks of the beginning and the end of a fit are called each time.
 
     Each is taken up once: what the optimizers keep is not copied.
 
@@ -46,15 +47,19 @@ class PausedFit(Generic[M]):
         module: What was fitted.
         loops: The state of the fit loop and those below it.
         continuation: What else the fit left behind.
+        callbacks: Those that the fit had for itself, whose states are saved with it.
     """
 
-    def __init__(self, module: M, loops: Mapping[str, object], continuation: Continuation) -> None:
+    def __init__(
+        self, module: M, loops: Mapping[str, object], continuation: Continuation, callbacks: Sequence[object] = ()
+    ) -> None:
         self.module: M = module
+        self.callbacks: Sequence[object] = callbacks
         self._loops = loops
         self._continuation = continuation
 
     @classmethod
-    def after(cls, fit_loop: FitLoopOf[M, B, S], module: M) -> Self:
+    def after(cls, fit_loop: FitLoopOf[M, B, S], module: M, callbacks: Sequence[object] = ()) -> Self:
         """The fit of `module` that `fit_loop` has just ended.
 
         Raises:
@@ -67,7 +72,7 @@ class PausedFit(Generic[M]):
                 "it has not just ended a fit of this module, or one that can be gone on from",
                 "Fit the module first; where that was done, the log says what could not be kept.",
             )
-        return cls(module, collect_state(fit_loop), ended)
+        return cls(module, collect_state(fit_loop), ended, callbacks)
 
     @property
     def epochs(self) -> int:
@@ -103,18 +108,20 @@ class PausedFit(Generic[M]):
             "module": dict(weights_of(module)),
             "rest": rest_of(module),
             "custom": dict(custom),
+            "callbacks": states_of(self.callbacks),
             "loops": self._loops,
             "continuation": self._continuation.state_dict(),
         }
 
     @classmethod
-    def of_state(cls, where: str, module: M, state: Mapping[str, object]) -> Self:
+    def of_state(cls, where: str, module: M, state: Mapping[str, object], callbacks: Sequence[object] = ()) -> Self:
         """The fit that `state_dict` gave, with a module that was made anew.
 
         Args:
             where: What the state is called in errors.
             module: Made as the one that was saved; the weights are loaded into it.
             state: What `state_dict` gave.
+            callbacks: Made as those that were saved; their states are loaded into them.
 
         Raises:
             CheckpointError: The module is another.
@@ -125,7 +132,8 @@ class PausedFit(Generic[M]):
         load_weights_into(where, own, parts["module"])
         load_rest_into(where, own, parts["rest"])
         continuation = cast("Mapping[str, Mapping[str, object]]", parts["continuation"])
-        return cls(module, parts["loops"], Continuation.of_state(module, continuation))
+        load_states_into(where, callbacks, parts["callbacks"], exact=False)
+        return cls(module, parts["loops"], Continuation.of_state(module, continuation), callbacks)
 
 
 def begin_anew(root: LoopNode) -> None:
