@@ -33,6 +33,31 @@ class Stage(StrEnum):
     PREDICT = "predict"
 
 
+class RunningLoop(Protocol):
+    """A loop that is in the middle of a run, as what watches it sees it."""
+
+    @property
+    def path(self) -> str:
+        """Where it is in its tree."""
+        ...
+
+    @property
+    def run_progress(self) -> Counted | None:
+        """How far it has come; None where it has nothing to tell."""
+        ...
+
+
+class Counted(Protocol):
+    """How many there were, and are to be."""
+
+    @property
+    def completed(self) -> int: ...
+    @property
+    def total(self) -> int | None: ...
+    @property
+    def unit(self) -> str: ...
+
+
 class TrainerView(Protocol):
     """What a loop, a callback or a module may ask of the trainer that runs it."""
 
@@ -56,6 +81,11 @@ class TrainerView(Protocol):
     @property
     def sanity_checking(self) -> bool:
         """Whether the validation under way only looks whether one works, before training."""
+        ...
+
+    @property
+    def running_loops(self) -> Sequence[RunningLoop]:
+        """The loops of the tree that are in the middle of a run, parents first; empty when nothing runs."""
         ...
 
     @property

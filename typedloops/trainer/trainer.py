@@ -14,6 +14,7 @@ from typing_extensions import Self, TypeVar
 
 from typedloops._core.calls import AnyCallable
 from typedloops.errors import LoopTreeError, MisuseError
+from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
 from typedloops.loops.fit import FitLoop, FitLoopOf
@@ -34,7 +35,7 @@ from typedloops.loops.run.settings.limits import counted_limits
 from typedloops.protocols.checkpoint import CheckpointFormat
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
-from typedloops.protocols.trainer import ClipAlgorithm, NonFinite, Reduction, Stage
+from typedloops.protocols.trainer import ClipAlgorithm, NonFinite, Reduction, RunningLoop, Stage
 from typedloops.trainer.checked import checked_format, checked_loggers
 from typedloops.trainer.entry import AnyEntryLoop, HasFitLoop, HasPredictLoop, HasTestLoop, HasValidateLoop
 from typedloops.trainer.summary import RunSummary
@@ -338,6 +339,13 @@ class Trainer(Generic[FL, VL, TL, PL]):
     def sanity_checking(self) -> bool:
         """Whether the validation under way only looks whether one works, before training."""
         return self._fit is not None and self._fit.sanity_checking
+
+    @property
+    def running_loops(self) -> Sequence[RunningLoop]:
+        """The loops that are in the middle of a run, parents first."""
+        if not self._runs:
+            return ()
+        return [node for _, node in self._runs[0].opened_by.root.walk() if isinstance(node, Loop) and node.under_way]
 
     @property
     def callbacks(self) -> Sequence[CallbackProtocol]:

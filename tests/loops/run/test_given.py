@@ -164,7 +164,7 @@ def test_a_run_within_a_run_shares_its_callbacks() -> None:
     told: list[str] = []
     loop = Fits(told)
     loop.fit_loop = Inner(max_epochs=1)
-    loop.fit_loop.val_loop = ValidationLoop()  # type: ignore[attr-defined]
+    loop.fit_loop.val_loop = ValidationLoop()
     loop.index = 2
     loop.restarting = True
     Trainer(fit_loop=loop).fit()

@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import nn
 
-from typedloops._core.shapes import is_mapping
+from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.checkpoint.migrations import migrated
 from typedloops.errors import CheckpointError, StateError
 from typedloops.loops.base.node import LoopNode
@@ -237,7 +237,10 @@ class Resumption:
             loop = nodes.get(path)
             if isinstance(loop, InRun) and is_mapping(place):
                 loop.place.resumed = self._place_of(path, loop.points, place)
-        for loop in nodes.values():
-            if isinstance(loop, InRun) and loop.place.resumed is None:
-                loop.restarting = False  # it was not under way: its next run begins anew
+        under_way: object = loops.get("under_way")
+        were_under_way = under_way if is_list_or_tuple(under_way) else ()
+        for path, loop in nodes.items():
+            placed = isinstance(loop, InRun) and loop.place.resumed is not None
+            if isinstance(loop, SavableLoop) and not placed and path not in were_under_way:
+                loop.restarting = False  # its next run begins anew
         self._at = str(loops.get("at", ""))
