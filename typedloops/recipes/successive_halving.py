@@ -102,6 +102,7 @@ class SuccessiveHalvingLoopOf(
     """
 
     fit_loop: Slot[FitLoopOf[M, B, S]] = Slot()
+    iteration_unit: ClassVar[str] = "trainings"
     state_fields: ClassVar[tuple[str, ...]] = ("rung", "turn", "running", "scores", "epochs", "errors", "loader_start")
     transient_fields: ClassVar[tuple[str, ...]] = (
         "_rungs",
@@ -201,6 +202,7 @@ class SuccessiveHalvingLoopOf(
             )
         self._configurations = configurations
         self._rungs = rungs(count, eta=self.eta, min_epochs=self.min_epochs, max_epochs=self.max_epochs)
+        self.max_iterations = sum(rung.candidates for rung in self._rungs)
         self.loader_start.see(train_dataloaders, val_dataloaders)
         make = cast("Callable[[object], M]", make_module)
         for index, state in self._loaded.items():
@@ -284,10 +286,10 @@ class SuccessiveHalvingLoopOf(
         val_dataloaders: LoadersSource[object] | None,
     ) -> PausedFit[M]:
         """The candidate at the end of this rung."""
+        self.fit_loop.max_epochs = self._rungs[self.rung].epochs
         resumed, waiting = self.fit_loop.place.resumed is not None, self._waiting.get(index)
         if waiting is not None and not self._goes_on(waiting):
             return waiting
-        self.fit_loop.max_epochs = self._rungs[self.rung].epochs
         if waiting is None:
             if not resumed:
                 begin_anew(self.fit_loop)
@@ -303,8 +305,9 @@ class SuccessiveHalvingLoopOf(
 
     def _goes_on(self, waiting: PausedFit[M]) -> bool:
         """Whether a candidate still has epochs of this rung to train, and did not stop by itself."""
-        before = self._rungs[self.rung - 1].epochs if self.rung else 0
-        return waiting.stop_reason is StopReason.MAX_EPOCHS and waiting.epochs == before
+        before, until = self._rungs[self.rung - 1].epochs if self.rung else 0, self.fit_loop.limits.max_epochs
+        goes_on = until is None or waiting.epochs < until
+        return goes_on and waiting.stop_reason is StopReason.MAX_EPOCHS and waiting.epochs == before
 
     def _made(self, index: int, make_module: Callable[[object], M], configuration: object) -> M:
         seed_generators((self.seed + index) % (LARGEST_SEED + 1))

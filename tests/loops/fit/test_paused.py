@@ -238,8 +238,8 @@ def refused(call: Callable[[], object]) -> str:
 def test_there_is_nothing_to_pause() -> None:
     loop = FitLoop(max_epochs=1)
     told = (
-        "PausedFit.after: FitLoop: it has not just ended a fit of this module, or one that can be gone on from. Fit the "
-        "module first; where that was done, the log says what could not be kept."
+        "PausedFit.after: FitLoop: it has not just ended a fit of this module, or one that can be gone on from. Fit "
+        "the module first; where that was done, the log says what could not be kept."
     )
     assert refused(lambda: Paused.after(loop, Classifier())) == told
     module = Classifier()
