@@ -397,7 +397,7 @@ class SuccessiveHalvingLoop(SuccessiveHalvingLoopOf[AnyModule, Anything, Anythin
         )
 
     # With loaders to validate on, the module must also validate: the base has no way to say that.
-    @overload  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+    @overload  # type: ignore[override]
     def run(
         self,
         make_module: Callable[[C], T],
@@ -413,7 +413,7 @@ class SuccessiveHalvingLoop(SuccessiveHalvingLoopOf[AnyModule, Anything, Anythin
         train_dataloaders: LoaderSource[object],
         val_dataloaders: LoadersSource[object],
     ) -> SuccessiveHalvingResult[C, V]: ...
-    def run(
+    def run(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         make_module: Callable[[C], object],
         configurations: Sequence[C],
