@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-LAST_LINE = {"killed_and_resumed": "the same bits: True", "sharpness_aware": r"test accuracy: 0\.9[5-9]\d"}
+LAST_LINE = {
+    "killed_and_resumed": "the same bits: True",
+    "sharpness_aware": r"test accuracy: 0\.9[5-9]\d",
+    "successive_halving": "the same winner: True",
+}
 
 
 def test_every_example_is_tested() -> None:
