@@ -177,6 +177,26 @@ def test_it_goes_on_without_a_trainer() -> None:
     assert loop.run(Classifier(), batches()).batches == 12, "the next fit begins anew"
 
 
+def test_a_fit_that_had_nothing_left_to_do_still_knows_its_loaders() -> None:
+    trainer, module = Trainer(max_epochs=1), begin(1, "steps")
+    train, val = loaders("own")
+    trainer.fit(module, train, val)
+    paused = PausedFit.after(trainer.fit_loop, module)
+    where = train.generator.get_state()
+    trainer.fit_loop.max_epochs = 1
+    paused.take_up(trainer.fit_loop)
+    with pytest.warns(UserWarning, match="nothing is left to do"):
+        trainer.fit(module, train, val, resume=True)
+    paused = PausedFit.after(trainer.fit_loop, module)
+    trainer.fit(Digits("steps"), train, val)
+    paused.take_up(trainer.fit_loop)
+    trainer.fit_loop.max_epochs = 2
+    seen = list[bool]()
+    module.on_train_epoch_start = lambda: seen.append(torch.equal(train.generator.get_state(), where))  # type: ignore[assignment]
+    trainer.fit(module, train, val, resume=True)
+    assert seen == [True]
+
+
 def test_time_goes_on() -> None:
     module, loop = Classifier(), FitLoop(max_epochs=1)
     trainer = Trainer(fit_loop=loop, max_time="00:00:10:00")
