@@ -17,6 +17,7 @@ PAGES = {
     "docs/checkpoint_format.md": "path",
     "docs/model_checkpoint.md": "best",
     "docs/verify_resume.md": "Classifier",
+    "docs/recipes/k_fold.md": "whole",
 }
 """Each page with a name that its blocks make."""
 

@@ -941,3 +941,37 @@ def test_a_loop_that_knows_what_to_save_only_once_it_runs(tmp_path: Path) -> Non
         first.run()
     second.load_state_dict(first.state_dict())
     assert second.run() == [*range(10)]
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_end", "on_train_epoch_end"])
+def test_a_stop_of_a_fit_within_a_loop_holds_when_that_goes_on(tmp_path: Path, hook: str) -> None:
+    class Stops(Callback[nn.Module]):
+        saves = False
+
+        def setup(self, t: TrainerView, m: nn.Module, stage: str) -> None:
+            setattr(self, hook, self.stop)
+
+        def stop(self, t: TrainerView, m: nn.Module, *args: object) -> None:
+            t.should_stop = True
+            if self.saves:
+                t.save_checkpoint(tmp_path / "c", when_written=self.leave)
+
+        def leave(self, path: Path) -> None:
+            raise Left
+
+        def on_train_start(self, t: TrainerView, m: nn.Module) -> None: ...
+
+    class Epochs(Folds):
+        def advance(self, make: Callable[[int], Classifier]) -> None:
+            self.losses.append(self.fit_loop.run(make(self.fold), batches(), batches(2)).epochs)
+            self.fold += 1
+
+    expected = Trainer(fit_loop=Epochs(), callbacks=[Stops()]).fit(make)
+    assert expected == [1, 1, 1]
+    stops = Stops()
+    stops.saves = True
+    with pytest.raises(Left):
+        Trainer(fit_loop=Epochs(), callbacks=[stops]).fit(make)
+    trainer = Trainer(fit_loop=Epochs(), callbacks=[Stops()])
+    trainer.load_checkpoint(tmp_path / "c")
+    assert trainer.fit(make) == expected

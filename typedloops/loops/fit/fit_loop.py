@@ -381,8 +381,9 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         """What the fit knows besides: its metrics, its times, its loaders, a stop that it was asked for."""
         return {
             **fit_state(self.context),
-            # What ended the fit, or is about to, does not end one that goes on from its end.
-            "stop": self.context.stop.requested and not self.done,
+            # What ended the fit, or is about to, does not end one that goes on from its end; within another loop
+            # it is that which goes on.
+            "stop": self.context.stop.requested and (self.parent is not None or not self.done),
             "data": self._data.state_dict(),
             "idleness": self._idleness.state_dict(),
             "last_output": self._last_output if is_data(self._last_output) else None,

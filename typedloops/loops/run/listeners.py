@@ -33,8 +33,9 @@ def is_placeholder(kind: type[object]) -> bool:
 
 def listener(thing: object, name: str) -> AnyCallable | None:
     """The method `name` of `thing`, unless it has none or a base class's that does nothing."""
-    # A class that is given as what makes modules has the hooks of its instances, and is none.
-    if isinstance(thing, type) or name not in getattr(thing, "__dict__", {}):
+    if isinstance(thing, type):  # what makes modules, and is none: its methods are those of its instances
+        return None
+    if name not in getattr(thing, "__dict__", {}):
         kind = defining_class(type(thing), name)
         if kind is None or is_placeholder(kind):
             return None
