@@ -11,15 +11,10 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LAST_LINE = {
-<<<<<<< HEAD
-    "killed_and_resumed": "the same bits: True",
-    "sharpness_aware": r"test accuracy: 0\.9[5-9]\d",
-    "successive_halving": "the same winner: True",
-=======
     "k_fold": r"accuracy of the five together on 114 other cases: (0\.9[4-9]\d|1\.000)",
     "killed_and_resumed": "the same bits: True",
     "sharpness_aware": r"test accuracy: 0\.9[5-9]\d",
->>>>>>> main
+    "successive_halving": "the same winner: True",
 }
 
 

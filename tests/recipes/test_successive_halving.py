@@ -35,8 +35,14 @@ from typedloops import (
     verify_resume,
 )
 from typedloops.errors import ConfigurationError, MisuseError
-from typedloops.recipes.halving_result import Candidate, Rung, SuccessiveHalvingResult, rungs
-from typedloops.recipes.successive_halving import SuccessiveHalvingLoop, SuccessiveHalvingLoopOf
+from typedloops.recipes.successive_halving import (
+    Candidate,
+    Rung,
+    SuccessiveHalvingLoop,
+    SuccessiveHalvingLoopOf,
+    SuccessiveHalvingResult,
+    rungs,
+)
 
 # Settings and modules are taken from tables here.
 Trainer: Any = typedloops.Trainer

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from tests.typing.good.models import Batch, Classifier, batches
 from typedloops import FitLoopOf, Trainer, ValidationLoop
-from typedloops.recipes.halving_result import rungs
-from typedloops.recipes.successive_halving import SuccessiveHalvingLoop, SuccessiveHalvingLoopOf
+from typedloops.recipes.successive_halving import SuccessiveHalvingLoop, SuccessiveHalvingLoopOf, rungs
 
 
 class Bare(nn.Module):

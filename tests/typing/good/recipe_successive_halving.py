@@ -9,8 +9,14 @@ from torch import Tensor
 
 from tests.typing.good.models import Batch, Classifier, batches
 from typedloops import FitLoop, FitLoopOf, Trainer
-from typedloops.recipes.halving_result import Candidate, Rung, SuccessiveHalvingResult, rungs
-from typedloops.recipes.successive_halving import SuccessiveHalvingLoop, SuccessiveHalvingLoopOf
+from typedloops.recipes.successive_halving import (
+    Candidate,
+    Rung,
+    SuccessiveHalvingLoop,
+    SuccessiveHalvingLoopOf,
+    SuccessiveHalvingResult,
+    rungs,
+)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from typedloops.protocols.module import (
     TruncatedFitModule,
     TruncatedModule,
 )
-from typedloops.recipes.halving_result import Candidate, Rung, SuccessiveHalvingResult, rungs
+from typedloops.recipes.successive_halving.result import Candidate, Rung, SuccessiveHalvingResult, rungs
 
 logger: Final = logging.getLogger("typedloops")
 
