@@ -18,6 +18,10 @@ PAGES = {
     "docs/model_checkpoint.md": "best",
     "docs/verify_resume.md": "Classifier",
     "docs/recipes/k_fold.md": "whole",
+    "docs/recipes/yielding.md": "result",
+    "docs/recipes/guided.md": "result",
+    "docs/recipes/bilevel.md": "result",
+    "docs/recipes/successive_halving.md": "expected",
 }
 """Each page with a name that its blocks make."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typedloops.recipes.successive_halving.loop import SuccessiveHalvingLoop as SuccessiveHalvingLoop
+from typedloops.recipes.successive_halving.default_loop import SuccessiveHalvingLoop as SuccessiveHalvingLoop
 from typedloops.recipes.successive_halving.loop import SuccessiveHalvingLoopOf as SuccessiveHalvingLoopOf
 from typedloops.recipes.successive_halving.result import Candidate as Candidate
 from typedloops.recipes.successive_halving.result import Rung as Rung

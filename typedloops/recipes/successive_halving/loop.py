@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar, Final, Generic, Literal, TypeAlias, cast, overload
+from typing import ClassVar, Final, Generic, Literal, cast
 
 from typing_extensions import Never, TypeVar
 
@@ -14,24 +14,13 @@ from typedloops.errors import ConfigurationError, MisuseError, add_note
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.slot import Slot
-from typedloops.loops.fit.default_fit import AnyModule, FitLoop
 from typedloops.loops.fit.fit_loop import FitLoopOf
 from typedloops.loops.fit.paused import PausedFit, begin_anew
 from typedloops.loops.fit.stopping import StopReason
 from typedloops.loops.run.computing.seeding import LARGEST_SEED, seed_generators
 from typedloops.loops.run.loader_start import LoaderStart
-from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import LoaderSource, LoadersSource
 from typedloops.protocols.hooks import CallbackProtocol
-from typedloops.protocols.module import (
-    FitModule,
-    SeveralOptimizersFitModule,
-    SeveralOptimizersModule,
-    StepOutput,
-    TrainingModule,
-    TruncatedFitModule,
-    TruncatedModule,
-)
 from typedloops.recipes.successive_halving.result import Candidate, Rung, SuccessiveHalvingResult, rungs
 
 logger: Final = logging.getLogger("typedloops")
@@ -40,17 +29,6 @@ C = TypeVar("C")
 M = TypeVar("M")
 B = TypeVar("B")
 S = TypeVar("S")
-
-Trains: TypeAlias = (
-    TrainingModule[Never, StepOutput] | SeveralOptimizersModule[Never, StepOutput] | TruncatedModule[Never, Never]
-)
-Validates: TypeAlias = (
-    FitModule[Never, Never, StepOutput]
-    | SeveralOptimizersFitModule[Never, Never, StepOutput]
-    | TruncatedFitModule[Never, Never, Never]
-)
-T = TypeVar("T", bound=Trains)
-V = TypeVar("V", bound=Validates)
 
 NONE: Final[Mapping[int, Never]] = MappingProxyType({})
 
@@ -361,64 +339,3 @@ class SuccessiveHalvingLoopOf(
     def _about(self, index: int) -> str:
         of = self._rungs[self.rung]
         return f"candidate {index} ({self._configurations[index]!r}), rung {self.rung} (until epoch {of.epochs})"
-
-
-class SuccessiveHalvingLoop(SuccessiveHalvingLoopOf[AnyModule, Anything, Anything]):
-    """Successive halving of trainings by the default fit; see `SuccessiveHalvingLoopOf`, which has the arguments.
-
-    ```
-    Trainer(fit_loop=SuccessiveHalvingLoop("val_loss")).fit(make_module, configurations, train, val)
-    ```
-    """
-
-    def __init__(
-        self,
-        monitor: str,
-        *,
-        mode: Literal["min", "max"] = "min",
-        eta: int = 3,
-        min_epochs: int = 1,
-        max_epochs: int | None = None,
-        seed: int = 0,
-        on_error: Literal["raise", "worst"] = "raise",
-        make_callbacks: Callable[[int], Iterable[CallbackProtocol]] | None = None,
-        fit_loop: FitLoop | None = None,
-    ) -> None:
-        super().__init__(
-            FitLoop() if fit_loop is None else fit_loop,
-            monitor,
-            mode=mode,
-            eta=eta,
-            min_epochs=min_epochs,
-            max_epochs=max_epochs,
-            seed=seed,
-            on_error=on_error,
-            make_callbacks=make_callbacks,
-        )
-
-    # With loaders to validate on, the module must also validate: the base has no way to say that.
-    @overload  # type: ignore[override]
-    def run(
-        self,
-        make_module: Callable[[C], T],
-        configurations: Sequence[C],
-        train_dataloaders: LoaderSource[object],
-        val_dataloaders: None = None,
-    ) -> SuccessiveHalvingResult[C, T]: ...
-    @overload
-    def run(
-        self,
-        make_module: Callable[[C], V],
-        configurations: Sequence[C],
-        train_dataloaders: LoaderSource[object],
-        val_dataloaders: LoadersSource[object],
-    ) -> SuccessiveHalvingResult[C, V]: ...
-    def run(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self,
-        make_module: Callable[[C], object],
-        configurations: Sequence[C],
-        train_dataloaders: LoaderSource[object],
-        val_dataloaders: LoadersSource[object] | None = None,
-    ) -> SuccessiveHalvingResult[C, object]:
-        make = cast("Callable[[C], AnyModule]", make_module)
-        return super().run(make, configurations, train_dataloaders, val_dataloaders)
