@@ -21,6 +21,7 @@ PAGES = {
     "docs/recipes/yielding.md": "result",
     "docs/recipes/guided.md": "result",
     "docs/recipes/bilevel.md": "result",
+    "docs/recipes/successive_halving.md": "expected",
 }
 """Each page with a name that its blocks make."""
 
