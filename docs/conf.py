@@ -26,6 +26,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "markdown_docstrings",
     "reference",
+    "pages",
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_ext", "_static"]
@@ -46,6 +47,7 @@ add_module_names = False
 html_theme = "furo"
 html_title = f"typedloops {version}"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["typedloops.css"]
 html_copy_source = False
 html_show_sourcelink = False

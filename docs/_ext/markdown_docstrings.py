@@ -15,7 +15,7 @@ from textwrap import dedent, indent
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
-CODE = re.compile(r"(?<![`\\:])`([^`\n]+)`(?!`)")
+CODE = re.compile(r"(?<![`\\:])`([^`\n]+(?:\n *[^`\n]+)?)`(?!`)")
 CELLS = re.compile(r"(?<!\\)\|")
 SEPARATOR = re.compile(r"\s*\|[\s:|-]+\|\s*$")
 STEP = "    "
@@ -24,7 +24,7 @@ GOOGLE = Config(napoleon_use_rtype=False)
 
 def inline(text: str) -> str:
     # An escaped space ends the literal where a letter follows: `Slot`s.
-    return CODE.sub(r"``\1``\\ ", text)
+    return CODE.sub(lambda found: f"``{' '.join(found[1].split())}``\\ ", text)
 
 
 def is_python(code: str) -> bool:
@@ -65,8 +65,9 @@ def converted(lines: Sequence[str]) -> Iterator[str]:
             yield from _moved(table(lines[position:end]), margin)
             position = end
         else:
-            yield inline(line)
-            position += 1
+            end = next((at for at in range(position, len(lines)) if lines[at].lstrip().startswith(("```", "|"))), len(lines))
+            yield from inline("\n".join(lines[position:end])).split("\n")
+            position = end
 
 
 def _moved(lines: Sequence[str], margin: str) -> Iterator[str]:

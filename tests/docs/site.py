@@ -18,5 +18,7 @@ def built() -> Path:
     with (SITE.parent / "docs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if ran.returncode:  # otherwise the next build would not say again what is wrong
+            (SITE / ".doctrees" / "environment.pickle").unlink(missing_ok=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return SITE

@@ -1,0 +1,93 @@
+"""What the README, the guide and the docstrings show as Python runs as written, and the trees are those of the loops."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from types import ModuleType
+
+import pytest
+
+import typedloops
+from typedloops import FitLoop, Loop, PredictionLoop, TestLoop, Trainer, ValidationLoop
+
+ROOT = Path(__file__).parent.parent
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]}
+
+NOT_RUN: dict[str, tuple[int, str]] = {}
+"""How many blocks of a page are marked `python no-run`, and why."""
+
+BLOCK = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
+BRANCH = re.compile(r"^(?P<indent>[│ ]*)[├└]─ (?P<label>\w+(?:\.\d+)?: \w+)", re.MULTILINE)
+CODE = re.compile(r"^ *```(?:python)?\n(?P<code>(?: *(?:class|def|import|from|with|assert) .*?))^ *```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks_of(page: str, info: str) -> list[str]:
+    return [found["code"] for found in BLOCK.finditer(PAGES[page]) if found["info"].strip() == info]
+
+
+WITH_BLOCKS = [page for page in PAGES if blocks_of(page, "python")]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_blocks_run_and_make_the_trees(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)  # what a page defines can be pickled
+    for block in blocks_of(page, "python"):
+        exec(compile(block, page, "exec"), vars(module))
+    assert_trees_are_of_loops(PAGES[page], vars(module))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_of_python_is_run_or_said_not_to_be(page: str) -> None:
+    opened = re.findall(r"^\s*(?:```+|~~~+) *python.*$", PAGES[page], re.MULTILINE)
+    not_run = blocks_of(page, "python no-run")
+    assert len(opened) == len(blocks_of(page, "python")) + len(not_run)
+    assert len(not_run) == NOT_RUN.get(page, (0, ""))[0]
+    for block in not_run:
+        ast.parse(block)
+
+
+def test_there_are_pages_with_blocks() -> None:
+    assert {"README.md", "docs/index.md", "docs/training.md", "docs/checkpoints.md"} <= {*WITH_BLOCKS}
+    assert NOT_RUN.keys() <= PAGES.keys()
+
+
+def assert_trees_are_of_loops(text: str, names: dict[str, object]) -> None:
+    """Each tree that is drawn in the text is that of a default loop, or of one that the text has made."""
+    loops: list[object] = [FitLoop(), ValidationLoop(), TestLoop(), PredictionLoop(), *names.values()]
+    loops += [trainer.fit_loop for trainer in names.values() if isinstance(trainer, Trainer)]
+    known = {tuple(branches(str(loop.tree()))) for loop in loops if isinstance(loop, Loop)}
+    for found in BLOCK.finditer(text):
+        if found["info"].strip() in {"", "text"} and (drawn := tuple(branches(found["code"]))):
+            assert drawn in known, "\n".join(map(str, drawn))
+
+
+def branches(tree: str) -> Iterator[tuple[int, str]]:
+    """What is below the root: how deep, and the name and class; what stands behind is not looked at."""
+    return ((len(found["indent"]) // 3, found["label"]) for found in BRANCH.finditer(tree))
+
+
+def docstrings() -> Iterator[tuple[str, str]]:
+    for module in pkgutil.walk_packages(typedloops.__path__, "typedloops."):
+        if ".compiled" in module.name:
+            continue
+        tree = ast.parse(inspect.getsource(importlib.import_module(module.name)))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (docstring := ast.get_docstring(node)):
+                yield f"{module.name}.{getattr(node, 'name', '')}", docstring
+
+
+def test_python_in_docstrings_is_python() -> None:
+    shown = [(name, dedent(found["code"])) for name, text in docstrings() for found in CODE.finditer(text)]
+    assert len(shown) > 5
+    for name, code in shown:
+        compile(code, name, "exec")
