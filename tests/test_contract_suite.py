@@ -531,6 +531,18 @@ def test_a_child_that_breaks_a_rule_is_named_itself() -> None:
     assert breach.value.loop == "ImpureDone"
 
 
+def test_a_loop_that_is_attached_to_a_trainer_is_to_be_built_alone() -> None:
+    def attached() -> Good:
+        loop = Good()
+        loop.attach(cast("TrainerView", object()), "fit_loop")
+        return loop
+
+    with pytest.raises(
+        LoopContractError, match=r"it is attached to a trainer already\. Give what builds the loop alone"
+    ):
+        check_loop_contract(attached, 3)
+
+
 def test_a_child_that_can_be_attached_by_itself_is_found() -> None:
     with pytest.raises(LoopContractError, match=r"^AttachesAnyway .* it can be attached although it is a child"):
         check_loop_contract(lambda: Parent(AttachesAnyway()), 3)

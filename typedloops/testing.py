@@ -146,6 +146,8 @@ def keeps_its_children(case: Case) -> Breaches:
     root = case.make()
     if not isinstance(root, LoopNode):
         return
+    if vars(root).get("_trainer") is not None:
+        yield Breach(root, "it is attached to a trainer already", "Give what builds the loop alone, without a trainer.")
     yield from undeclared_children(root)
     yield from misplaced(root, "")
     trainer = cast("TrainerView", object())

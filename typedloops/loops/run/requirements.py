@@ -58,7 +58,17 @@ def check_module(module: object, protocol: type[object], needed_by: str, gives: 
     if isinstance(module, type):
         raise ModuleError(module.__name__, f"it is a class, and {why}", f"Give an instance: {module.__name__}(...).")
     for name in sorted(get_protocol_members(protocol)):
-        _check_method(module, protocol, name, why, (gives or {}).get(name, ()))
+        if inspect.isfunction(getattr(protocol, name, None)):
+            _check_method(module, protocol, name, why, (gives or {}).get(name, ()))
+        else:
+            _check_attribute(module, name, why)
+
+
+def _check_attribute(module: object, name: str, why: str) -> None:
+    if not hasattr(module, name):
+        raise ModuleError(
+            f"{type(module).__name__}.{name}", f"there is no such attribute, and {why}", "Set it in `__init__`."
+        )
 
 
 def _check_method(module: object, protocol: type[object], name: str, why: str, gives: Collection[str]) -> None:
@@ -90,16 +100,21 @@ def _check_method(module: object, protocol: type[object], name: str, why: str, g
         raise ModuleError(
             where, f"it takes {signature}, but is called with ({', '.join(parameters)}) in this order; {why}", remedy
         )
-    if inspect.isgeneratorfunction(method) is not _gives_generator(wanted.return_annotation):
+    generates = inspect.isgeneratorfunction(method)
+    if not _may_generate(wanted.return_annotation, generates):
         raise ModuleError(
             where,
-            f"it is {'' if inspect.isgeneratorfunction(method) else 'not '}a generator function, and {why}",
+            f"it is {'' if generates else 'not '}a generator function, and {why}",
             "Return the result instead of yielding it, or connect a loop that takes a generator."
-            if inspect.isgeneratorfunction(method)
+            if generates
             else "Yield the losses, or connect a loop that takes a plain step.",
         )
 
 
-def _gives_generator(annotation: object) -> bool:
+def _may_generate(annotation: object, generates: bool) -> bool:
+    """Whether what is annotated to return this may be a generator function, or may be none.
+
+    A generator is an iterator: where that is wanted, as of `nn.Module.parameters`, either will do.
+    """
     name = annotation if isinstance(annotation, str) else getattr(get_origin(annotation), "__name__", "")
-    return name.startswith("Generator")
+    return name.startswith(("Iterator", "Iterable")) or generates is name.startswith("Generator")
