@@ -1,4 +1,6 @@
-"""What the README, the guide and the docstrings show as Python runs as written, and the trees are those of the loops."""
+"""What the README, the guide and the docstrings show as Python runs as written; what is printed stands below it, and
+trees of loops are those of the loops.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ import pkgutil
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
@@ -37,12 +41,17 @@ WITH_BLOCKS = [page for page in PAGES if blocks_of(page, "python")]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_blocks_run_and_make_the_trees(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_run_print_and_make_what_is_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)  # what a page defines can be pickled
-    for block in blocks_of(page, "python"):
-        exec(compile(block, page, "exec"), vars(module))
+    blocks = [(found["info"].strip(), found["code"]) for found in BLOCK.finditer(PAGES[page])]
+    for (info, code), (below, shown) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
+        if info == "python":
+            with redirect_stdout(StringIO()) as printed:
+                exec(compile(code, page, "exec"), vars(module))
+            if printed.getvalue() and (below == "text" or page.startswith("docs/guide/")):
+                assert (below, shown) == ("text", printed.getvalue()), f"below: {code}"
     assert_trees_are_of_loops(PAGES[page], vars(module))
 
 
