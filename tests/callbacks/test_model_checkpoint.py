@@ -698,8 +698,9 @@ def test_its_key_tells_two_from_each_other(tmp_path: Path) -> None:
 
 
 def test_two_that_are_the_same_are_refused(tmp_path: Path) -> None:
+    trainer = Trainer(max_epochs=1, callbacks=[ModelCheckpoint(tmp_path / "a"), ModelCheckpoint(tmp_path / "b")])
     with pytest.raises(ConfigurationError) as caught:
-        begun(ModelCheckpoint(tmp_path / "a"), ModelCheckpoint(tmp_path / "b"))
+        trainer.fit(Classifier(), batches())
     assert str(caught.value).startswith("callbacks: two of them are the same: ModelCheckpoint{")
     assert str(caught.value).endswith(
         "Give one of them another `filename`: what is known of each is saved by its settings."

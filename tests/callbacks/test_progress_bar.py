@@ -9,9 +9,20 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from torch import Tensor
 
 from tests.modules import Batch, Classifier, batches
-from typedloops import Callback, Trainer, TrainerView
+from typedloops import (
+    Callback,
+    FitLoopOf,
+    Loop,
+    LoopProtocol,
+    Slot,
+    Trainer,
+    TrainerView,
+    TrainingBatchLoop,
+    TrainingEpochLoop,
+)
 from typedloops.callbacks import ProgressBar
 from typedloops.errors import MissingExtraError
 
@@ -90,3 +101,75 @@ def test_a_run_that_goes_on_in_the_middle(tmp_path: Path, batch: int, begun: str
     written = console.file
     assert isinstance(written, io.StringIO)
     assert re.search(begun, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue()))
+
+
+class Twice(Loop[[Classifier, Batch, int], Tensor]):
+    """Calls the step twice for each batch."""
+
+    max_iterations = 2
+
+    @property
+    def done(self) -> bool:
+        return self.completed_iterations == 2
+
+    def advance(self, model: Classifier, batch: Batch, batch_idx: int) -> None:
+        self.loss = model.training_step(batch, batch_idx)
+
+    def on_run_end(self) -> Tensor:
+        return self.loss
+
+
+class Repeats(Loop[[int], None]):
+    """Fits a new module three times."""
+
+    fit_loop: Slot[FitLoopOf[Classifier, Batch, Tensor]] = Slot()
+    iteration_unit = "repeats"
+    max_iterations = 3
+
+    def __init__(self) -> None:
+        leaf: LoopProtocol[[Classifier, Batch, int], Tensor] = Twice()
+        self.fit_loop = FitLoopOf(TrainingEpochLoop(TrainingBatchLoop(leaf)), max_epochs=1)
+
+    @property
+    def done(self) -> bool:
+        return self.completed_iterations == 3
+
+    def advance(self, batch_count: int) -> None:
+        self.fit_loop.run(Classifier(), batches(batch_count), None)
+
+
+def text_of(trainer_of: Console, *callbacks: Callback[Classifier]) -> str:
+    Trainer(fit_loop=Repeats(), callbacks=[ProgressBar(trainer_of), *callbacks]).fit(2)
+    written = trainer_of.file
+    assert isinstance(written, io.StringIO)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue())
+
+
+def test_loops_around_a_fit_have_a_bar_each() -> None:
+    text = text_of(Console(file=io.StringIO(), force_terminal=True, width=100))
+    counts = re.findall(r"fit_loop, repeats [^\r\n]*?(\d)/3", text)
+    assert list(dict.fromkeys(counts)) == ["0", "1", "2"]
+    assert re.search(r"epoch 1/1 [^\r\n]*?0/2", text)
+
+
+def test_loops_around_a_fit_are_told_with_each_epoch_without_a_terminal() -> None:
+    lines = text_of(Console(file=io.StringIO(), width=100)).splitlines()
+    assert [line.partition("  train_loss")[0] for line in lines] == [
+        f"fit_loop {repeat}/3 repeats  epoch 1/1" for repeat in range(3)
+    ]
+
+
+def test_a_callback_sees_the_loops_under_way() -> None:
+    seen: list[list[str]] = []
+
+    class Looks(Callback[Classifier]):
+        def on_train_batch_end(self, t: TrainerView, m: Classifier, o: object, b: object, batch_idx: int) -> None:
+            seen.append([f"{loop.path} {loop.run_progress}" for loop in t.running_loops])
+
+    text_of(Console(file=io.StringIO(), width=100), Looks())
+    assert seen[-1] == [
+        "fit_loop 2/3 repeats",
+        "fit_loop.fit_loop 0/1 epochs",
+        "fit_loop.fit_loop.epoch_loop 1/2 batches",
+    ]
+    assert list(Trainer().running_loops) == []

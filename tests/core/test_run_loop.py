@@ -44,6 +44,8 @@ class Base:
     def on_run_end(self) -> str:
         return "ran"
 
+    def tell_where(self, error: Exception) -> None: ...
+
 
 class Traced(Base):
     """Runs `iterations` times; writes down every call, and does what `faults` says at a call."""

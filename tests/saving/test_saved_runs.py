@@ -22,7 +22,19 @@ from torchmetrics.classification import MulticlassAccuracy
 
 import typedloops
 from tests.modules import Batch, Classifier, batches
-from typedloops import Callback, FitLoop, Loop, ModelCheckpoint, ModuleHooks, StepLoop, TrainerView
+from typedloops import (
+    Callback,
+    FitLoop,
+    FitLoopOf,
+    Loop,
+    LoopProtocol,
+    ModelCheckpoint,
+    ModuleHooks,
+    StepLoop,
+    TrainerView,
+    TrainingBatchLoop,
+    TrainingEpochLoop,
+)
 from typedloops.checkpoint import FolderFormat
 from typedloops.errors import CheckpointError, ConfigurationError, LoaderError, MisuseError, StateError
 from typedloops.loops.run.computing.rng import RngStates
@@ -637,6 +649,61 @@ def test_a_loop_around_fits_of_modules_of_its_own(tmp_path: Path, batch: int) ->
     trainer.load_checkpoint(tmp_path / "c")
     assert trainer.fit(make) == expected
     assert trainer.fit(make) == expected, "the next run begins anew"
+
+
+class Thrice(Loop[[Classifier, Batch, int], Tensor]):
+    """A leaf that says nothing of its state: what it counts by is kept for it."""
+
+    @property
+    def done(self) -> bool:
+        return self.completed_iterations == 3
+
+    def advance(self, model: Classifier, batch: Batch, batch_idx: int) -> None:
+        self.loss = model.training_step(batch, batch_idx)
+
+    def on_run_end(self) -> Tensor:
+        return self.loss
+
+
+class Counted(Loop[[int], list[float]]):
+    """Fits of modules of its own, by the count that every loop has."""
+
+    fit_loop: typedloops.Slot[FitLoopOf[Classifier, Batch, Tensor]] = typedloops.Slot()
+    state_fields: ClassVar[tuple[str, ...]] = ("losses",)
+
+    def __init__(self) -> None:
+        leaf: LoopProtocol[[Classifier, Batch, int], Tensor] = Thrice()
+        self.fit_loop = FitLoopOf(TrainingEpochLoop(TrainingBatchLoop(leaf)), max_epochs=2)
+        self.losses: list[float] = []
+
+    @property
+    def done(self) -> bool:
+        return self.completed_iterations == 3
+
+    def reset(self) -> None:
+        if not self.restarting:
+            self.losses = []
+
+    def advance(self, seed: int) -> None:
+        result = self.fit_loop.run(make(seed + self.completed_iterations), batches(), None)
+        assert result.last_output is not None
+        self.losses.append(float(result.last_output))
+
+    def on_run_end(self) -> list[float]:
+        return self.losses
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 5, 8, 9, 13, 16])
+def test_a_loop_that_counts_by_its_iterations(tmp_path: Path, batch: int) -> None:
+    expected = Trainer(fit_loop=Counted()).fit(5)
+    assert len(set(expected)) == 3
+    with pytest.raises(Left):
+        Trainer(fit_loop=Counted(), callbacks=[SaveAt(tmp_path / "c", batch)]).fit(5)
+    torch.manual_seed(99)
+    trainer = Trainer(fit_loop=Counted())
+    trainer.load_checkpoint(tmp_path / "c")
+    assert trainer.fit(5) == expected
+    assert trainer.fit(5) == expected, "the next run begins anew"
 
 
 @pytest.mark.parametrize("fold", [1, 2, 3])

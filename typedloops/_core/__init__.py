@@ -14,6 +14,7 @@ from typedloops._core.status import BatchStatus as BatchStatus
 if TYPE_CHECKING:
     from typedloops._core.compiled.batches import BatchDriver as BatchDriver
     from typedloops._core.compiled.batches import OptimizerStep as OptimizerStep
+    from typedloops._core.compiled.driver import Iterations as Iterations
     from typedloops._core.compiled.driver import run_loop as run_loop
     from typedloops._core.compiled.hooks import Hook as Hook
     from typedloops._core.compiled.hooks import StopFlag as StopFlag
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 else:
     _NAMES = {
         "batches": ("BatchDriver", "OptimizerStep"),
-        "driver": ("run_loop",),
+        "driver": ("Iterations", "run_loop"),
         "hooks": ("Hook", "StopFlag"),
         "progress": (
             "BatchProgress",

@@ -228,16 +228,8 @@ class ModelCheckpoint(Callback[object]):
         return self.dirpath / self._keeper.reserved(name, self._others(trainer))
 
     def setup(self, trainer: TrainerView, module: object, stage: str) -> None:
-        if stage != Stage.FIT:
-            return
-        make_folder(self.dirpath)
-        others = (other for other in trainer.callbacks if isinstance(other, ModelCheckpoint) and other is not self)
-        if any(other.state_key == self.state_key for other in others):
-            raise ConfigurationError(
-                "callbacks",
-                f"two of them are the same: {self.state_key}",
-                "Give one of them another `filename`: what is known of each is saved by its settings.",
-            )
+        if stage == Stage.FIT:
+            make_folder(self.dirpath)
 
     def on_fit_start(self, trainer: TrainerView, module: object) -> None:
         if self._loaded:

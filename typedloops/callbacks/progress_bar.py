@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from typedloops.callbacks.base import Callback
 from typedloops.callbacks.extras import require
-from typedloops.protocols.trainer import Stage, TrainerView
+from typedloops.loops.fit.fit_loop import FitLoopOf
+from typedloops.loops.run.over_batches import BatchesLoop
+from typedloops.loops.run.over_loaders import LoadersLoop
+from typedloops.protocols.trainer import RunningLoop, Stage, TrainerView
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
 SECONDS_BETWEEN_UPDATES = 0.05
 
 
 class ProgressBar(Callback[object]):
     """Shows the batches of the epoch or loader under way, and the metrics of each epoch.
+
+    Loops of another kind that are under way around it, or within a batch, have a bar each: how many of
+    their iterations are completed.
 
     It is redrawn at most 20 times a second, so that its cost does not grow with the
     number of batches; where the output is no terminal, only the epochs' lines are
@@ -47,6 +54,7 @@ class ProgressBar(Callback[object]):
             transient=True,
         )
         self._task = self._bar.add_task("", visible=False)
+        self._nested: dict[str, TaskID] = {}
         self._updated = 0.0
         self._shown = ""
 
@@ -54,23 +62,25 @@ class ProgressBar(Callback[object]):
         self._shown = ""
         if self._live:
             self._bar.start()
+            self._show_nested(trainer)
 
     def on_train_batch_start(self, trainer: TrainerView, module: object, batch: object, batch_idx: int) -> None:
-        self._show(f"epoch {_epoch(trainer)}", trainer.num_batches, batch_idx)
+        self._show(trainer, f"epoch {_epoch(trainer)}", batch_idx)
 
     def on_train_batch_end(
         self, trainer: TrainerView, module: object, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        self._advance(batch_idx + 1)
+        self._advance(trainer, batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: TrainerView, module: object) -> None:
-        self._console.print(f"epoch {_epoch(trainer)}  {_shown(trainer.metrics)}", highlight=False)
+        around = "".join(f"{path} {loop.run_progress}  " for path, loop in _nested(trainer))
+        self._console.print(f"{around}epoch {_epoch(trainer)}  {_shown(trainer.metrics)}", highlight=False)
 
     def on_validation_batch_start(
         self, trainer: TrainerView, module: object, batch: object, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         where = f"epoch {_epoch(trainer)}, validate" if trainer.stage is Stage.FIT else "validate"
-        self._show("sanity check" if trainer.sanity_checking else where, trainer.num_batches, batch_idx)
+        self._show(trainer, "sanity check" if trainer.sanity_checking else where, batch_idx)
 
     def on_validation_batch_end(
         self,
@@ -81,39 +91,67 @@ class ProgressBar(Callback[object]):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._advance(batch_idx + 1)
+        self._advance(trainer, batch_idx + 1)
 
     def on_test_batch_start(
         self, trainer: TrainerView, module: object, batch: object, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._show("test", trainer.num_batches, batch_idx)
+        self._show(trainer, "test", batch_idx)
 
     on_test_batch_end = on_validation_batch_end
 
     def on_predict_batch_start(
         self, trainer: TrainerView, module: object, batch: object, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._show("predict", trainer.num_batches, batch_idx)
+        self._show(trainer, "predict", batch_idx)
 
     on_predict_batch_end = on_validation_batch_end
 
     def teardown(self, trainer: TrainerView, module: object, stage: str) -> None:
         if self._live:
             self._bar.update(self._task, visible=False)
+            self._show_nested(trainer)
             self._bar.stop()
 
-    def _show(self, what: str, batches: int | None, done: int) -> None:
+    def _show(self, trainer: TrainerView, what: str, done: int) -> None:
         """Begin a bar, unless it is there already: a run may go on in the middle of its batches."""
         if self._live and (done == 0 or what != self._shown):
             self._shown = what
-            self._bar.reset(self._task, total=batches, completed=done, description=what, visible=True)
+            total = trainer.num_batches
+            self._bar.reset(self._task, total=total, completed=done, description=what, visible=True)
+            self._show_nested(trainer)
             self._bar.refresh()
 
-    def _advance(self, batches: int) -> None:
+    def _advance(self, trainer: TrainerView, batches: int) -> None:
         now = monotonic()
         if self._live and now - self._updated >= SECONDS_BETWEEN_UPDATES:
             self._updated = now
+            self._show_nested(trainer)
             self._bar.update(self._task, completed=batches, refresh=True)
+
+    def _show_nested(self, trainer: TrainerView) -> None:
+        """Give each loop of another kind that is under way a bar, and take away those of loops that are not."""
+        running = dict(_nested(trainer))
+        for path in self._nested.keys() - running.keys():
+            self._bar.remove_task(self._nested.pop(path))
+        for path, loop in running.items():
+            if (progress := loop.run_progress) is None:
+                continue
+            if path not in self._nested:
+                self._nested[path] = self._bar.add_task(path)
+            self._bar.update(
+                self._nested[path],
+                description=f"{path}, {progress.unit}",
+                completed=progress.completed,
+                total=progress.total,
+            )
+
+
+def _nested(trainer: TrainerView) -> Iterator[tuple[str, RunningLoop]]:
+    """The loops under way that have something to tell beyond epochs, loaders and batches."""
+    for loop in trainer.running_loops:
+        if not isinstance(loop, (FitLoopOf, LoadersLoop, BatchesLoop)) and loop.run_progress is not None:
+            yield loop.path, loop
 
 
 def _epoch(trainer: TrainerView) -> str:

@@ -33,6 +33,31 @@ class Stage(StrEnum):
     PREDICT = "predict"
 
 
+class RunningLoop(Protocol):
+    """A loop that is in the middle of a run, as what watches it sees it."""
+
+    @property
+    def path(self) -> str:
+        """Where it is in its tree."""
+        ...
+
+    @property
+    def run_progress(self) -> Counted | None:
+        """How far it has come; None where it has nothing to tell."""
+        ...
+
+
+class Counted(Protocol):
+    """How many there were, and are to be."""
+
+    @property
+    def completed(self) -> int: ...
+    @property
+    def total(self) -> int | None: ...
+    @property
+    def unit(self) -> str: ...
+
+
 class TrainerView(Protocol):
     """What a loop, a callback or a module may ask of the trainer that runs it."""
 
@@ -59,8 +84,16 @@ class TrainerView(Protocol):
         ...
 
     @property
+    def running_loops(self) -> Sequence[RunningLoop]:
+        """The loops of the tree that are in the middle of a run, parents first; empty when nothing runs."""
+        ...
+
+    @property
     def callbacks(self) -> Sequence[object]:
-        """The trainer's callbacks, in the order in which they are called."""
+        """The callbacks of the run under way in the order in which they are called; the trainer's when nothing runs.
+
+        Those are the trainer's own, those that loops around the run give, and those of the module.
+        """
         ...
 
     @property

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from typedloops.errors import ConfigurationError
-from typedloops.loops.run.saving.sources import FindsCheckpoints
-from typedloops.loops.run.settings.config import RunConfig
 from typedloops.protocols.checkpoint import CheckpointFormat
 from typedloops.protocols.logger import Logger
-
-if TYPE_CHECKING:
-    from typedloops.protocols.hooks import CallbackProtocol
 
 
 def checked_loggers(loggers: object) -> tuple[Logger, ...]:
@@ -32,12 +27,6 @@ def checked_loggers(loggers: object) -> tuple[Logger, ...]:
                 "Give an object with `log_metrics(metrics, step)` and `finalize(status)`.",
             )
     return cast("tuple[Logger, ...]", checked)
-
-
-def without_savers(callbacks: tuple[object, ...], config: RunConfig) -> tuple[CallbackProtocol, ...]:
-    """The callbacks; in a rehearsal without those that save it."""
-    kept = [callback for callback in callbacks if not (config.fast_dev_run and isinstance(callback, FindsCheckpoints))]
-    return cast("tuple[CallbackProtocol, ...]", tuple(kept))
 
 
 def checked_format(format_: object) -> CheckpointFormat | None:

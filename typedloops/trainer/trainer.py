@@ -14,6 +14,7 @@ from typing_extensions import Self, TypeVar
 
 from typedloops._core.calls import AnyCallable
 from typedloops.errors import LoopTreeError, MisuseError
+from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode, check_is_idle, check_is_loop
 from typedloops.loops.evaluation import TestLoop, ValidationLoop
 from typedloops.loops.fit import FitLoop, FitLoopOf
@@ -21,6 +22,7 @@ from typedloops.loops.prediction import PredictionLoop
 from typedloops.loops.run.computing.precision import Precision
 from typedloops.loops.run.computing.torch_settings import MatmulPrecision
 from typedloops.loops.run.context import RunContext
+from typedloops.loops.run.given import without_savers
 from typedloops.loops.run.listeners import Listeners, checked_callbacks
 from typedloops.loops.run.metrics import MetricValues
 from typedloops.loops.run.opening import open_run
@@ -33,8 +35,8 @@ from typedloops.loops.run.settings.limits import counted_limits
 from typedloops.protocols.checkpoint import CheckpointFormat
 from typedloops.protocols.logger import Logger
 from typedloops.protocols.module import Scheduler
-from typedloops.protocols.trainer import ClipAlgorithm, NonFinite, Reduction, Stage
-from typedloops.trainer.checked import checked_format, checked_loggers, without_savers
+from typedloops.protocols.trainer import ClipAlgorithm, NonFinite, Reduction, RunningLoop, Stage
+from typedloops.trainer.checked import checked_format, checked_loggers
 from typedloops.trainer.entry import AnyEntryLoop, HasFitLoop, HasPredictLoop, HasTestLoop, HasValidateLoop
 from typedloops.trainer.summary import RunSummary
 
@@ -213,7 +215,9 @@ class Trainer(Generic[FL, VL, TL, PL]):
             deterministic=deterministic,
             benchmark=benchmark,
         ).rehearsal()
-        self._callbacks = without_savers(checked_callbacks(callbacks), self.config)
+        self._callbacks = cast(
+            "tuple[CallbackProtocol, ...]", without_savers(checked_callbacks(callbacks), self.config)
+        )
         self._loggers = () if self.config.fast_dev_run else checked_loggers(loggers)
         self._checkpoint_format = checked_format(checkpoint_format)
         self._resume_from: ResumeFrom | None = None
@@ -337,8 +341,22 @@ class Trainer(Generic[FL, VL, TL, PL]):
         return self._fit is not None and self._fit.sanity_checking
 
     @property
+    def running_loops(self) -> Sequence[RunningLoop]:
+        """The loops that are in the middle of a run, parents first."""
+        if not self._runs:
+            return ()
+        return [node for _, node in self._runs[0].opened_by.root.walk() if isinstance(node, Loop) and node.under_way]
+
+    @property
     def callbacks(self) -> Sequence[CallbackProtocol]:
-        """The callbacks, in the order in which they are called."""
+        """The callbacks of the run under way in the order in which they are called; see `TrainerView.callbacks`."""
+        if not self._runs:
+            return self._callbacks
+        return cast("tuple[CallbackProtocol, ...]", self._runs[-1].listeners.callbacks)
+
+    @property
+    def own_callbacks(self) -> Sequence[CallbackProtocol]:
+        """The callbacks that the trainer was given."""
         return self._callbacks
 
     @property

@@ -34,7 +34,8 @@ def state_of(runs: Sequence[RunContext]) -> Iterator[tuple[str, object]]:
             yield from _below(named(part, depth), leaves_of(value))
     outermost = runs[0]
     yield from _below("loops", _declared(outermost.opened_by))
-    yield from _below("callbacks", leaves_of(states_of(outermost.listeners.callbacks)))
+    for depth, run in enumerate(runs):
+        yield from _below(named("callbacks", depth), leaves_of(states_of(run.own_callbacks)))
     yield from _below("rng", generators_now().items())
 
 

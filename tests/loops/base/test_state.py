@@ -68,8 +68,10 @@ class Custom(Leaf):
         self.loaded.append(state)
 
 
-def entry(fields: Mapping[str, object], custom: Mapping[str, object] | None = None) -> dict[str, object]:
-    return {"fields": dict(fields), "custom": custom or {}}
+def entry(
+    fields: Mapping[str, object], custom: Mapping[str, object] | None = None, iterations: int = 0
+) -> dict[str, object]:
+    return {"iterations": iterations, "fields": dict(fields), "custom": custom or {}}
 
 
 def leaf_entry(value: int, ready: int = 0) -> dict[str, object]:
@@ -315,12 +317,17 @@ BAD_ENTRIES: dict[str, tuple[str, Callable[[dict[str, object]], object], str]] =
     "unknown part": (
         LEAF,
         put("own", {}),
-        f"Leaf at '{LEAF}': the state has unknown parts ['own']. Here are ['custom', 'fields']: {BUILD}",
+        f"Leaf at '{LEAF}': the state has unknown parts ['own']. Here are ['custom', 'fields', 'iterations']: {BUILD}",
     ),
     "missing part": (
         LEAF,
         drop("custom"),
-        f"Leaf at '{LEAF}': the state lacks the parts ['custom']. It has ['fields']: {BUILD}",
+        f"Leaf at '{LEAF}': the state lacks the parts ['custom']. It has ['fields', 'iterations']: {BUILD}",
+    ),
+    "iterations that are no count": (
+        LEAF,
+        put("iterations", -1),
+        f"Leaf at '{LEAF}': its iterations are -1. Load what `state_dict()` returned.",
     ),
     "fields that are no mapping": (
         LEAF,

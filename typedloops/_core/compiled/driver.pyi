@@ -6,6 +6,20 @@ from typedloops._core.contract import DrivenLoop
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+class Iterations:
+    """How often a loop has come round.
+
+    Args:
+        completed: How many iterations of the present or last run are completed.
+    """
+
+    completed: int
+    running: bool
+    """Whether the loop is in the middle of a run."""
+
+    def __init__(self, completed: int = 0) -> None: ...
+    def __reduce__(self) -> tuple[type[Iterations], tuple[int]]: ...
+
 def run_loop(loop: DrivenLoop[_P, _R], base: type[object], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
     """Run `loop` once and return what its `on_run_end` returns.
 

@@ -26,13 +26,27 @@ class _Property:
         self.__name__ = name
 
 
+cdef class Iterations:
+    cdef public long completed
+    cdef public bint running
+
+    def __init__(self, long completed=0):
+        self.completed = completed
+        self.running = False
+
+    def __reduce__(self):
+        return Iterations, (self.completed,)
+
+
 def run_loop(loop, base, /, *args, **kwargs):
     cdef object cls = type(loop)
     cdef object current = "skip"
+    cdef Iterations iterations = None
     try:
         if cls.skip is not base.skip and loop.skip:
             current = loop.on_skip
             return current()
+        iterations = begin(loop)
         current = loop.reset
         current()
         current = loop.on_run_start
@@ -42,15 +56,38 @@ def run_loop(loop, base, /, *args, **kwargs):
             current(*args, **kwargs)
         else:
             current = "done"
-            iterate(loop, cls, args, kwargs, base)
+            iterate(loop, cls, iterations, args, kwargs, base)
         loop.restarting = False
         current = loop.on_run_end
         return current()
     except StopIteration as stop:
-        raise escaped_from(_Property(loop, current) if isinstance(current, str) else current) from stop
+        escaped = escaped_from(_Property(loop, current) if isinstance(current, str) else current)
+        loop.tell_where(escaped)
+        raise escaped from stop
+    except Exception as error:
+        loop.tell_where(error)
+        raise
+    finally:
+        if iterations is not None:
+            iterations.running = False
 
 
-cdef int iterate(object loop, object cls, tuple args, dict kwargs, object base) except -1:
+cdef Iterations begin(object loop):
+    cdef dict held = loop.__dict__
+    cdef object found = held.get("_iterations")
+    cdef Iterations iterations
+    if type(found) is not Iterations:
+        iterations = Iterations()
+        held["_iterations"] = iterations
+    else:
+        iterations = <Iterations>found
+        if not loop.restarting:
+            iterations.completed = 0
+    iterations.running = True
+    return iterations
+
+
+cdef int iterate(object loop, object cls, Iterations iterations, tuple args, dict kwargs, object base) except -1:
     cdef object start = unless_from(base.on_advance_start, loop.on_advance_start)
     cdef object end = unless_from(base.on_advance_end, loop.on_advance_end)
     cdef _Call begin = None if start is None else _Call(start, args, kwargs)
@@ -74,6 +111,7 @@ cdef int iterate(object loop, object cls, tuple args, dict kwargs, object base) 
             advance.make()
             if finish is not None:
                 finish.make()
+            iterations.completed += 1
             if not iterated:
                 iterated = True
                 loop.restarting = False

@@ -11,6 +11,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class Iterations:
+    """How often a loop has come round.
+
+    Args:
+        completed: How many iterations of the present or last run are completed.
+    """
+
+    def __init__(self, completed: int = 0) -> None:
+        self.completed = completed
+        self.running: bool = False
+        """Whether the loop is in the middle of a run."""
+
+    def __reduce__(self) -> tuple[type[Iterations], tuple[int]]:
+        return Iterations, (self.completed,)
+
+
 def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Run `loop` once and return what its `on_run_end` returns.
 
@@ -40,10 +56,12 @@ def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwa
         EscapedStopIteration: A method that is not part of an iteration raised `StopIteration`.
     """
     current: object = "skip"
+    iterations: Iterations | None = None
     try:
         if loop.skip:
             current = loop.on_skip
             return loop.on_skip()
+        iterations = _begin(loop)
         current = loop.reset
         loop.reset()
         current = loop.on_run_start
@@ -53,15 +71,35 @@ def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwa
             loop.advance_all(*args, **kwargs)
         else:
             current = "done"
-            _iterate(loop, *args, **kwargs)
+            _iterate(loop, iterations, *args, **kwargs)
         loop.restarting = False
         current = loop.on_run_end
         return loop.on_run_end()
     except StopIteration as stop:
-        raise escaped_from(_Property(loop, current) if isinstance(current, str) else current) from stop
+        escaped = escaped_from(_Property(loop, current) if isinstance(current, str) else current)
+        loop.tell_where(escaped)
+        raise escaped from stop
+    except Exception as error:
+        loop.tell_where(error)
+        raise
+    finally:
+        if iterations is not None:
+            iterations.running = False
 
 
-def _iterate(loop: DrivenLoop[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+def _begin(loop: DrivenLoop[P, object]) -> Iterations:
+    """The count of a run that begins, at 0 unless one was loaded."""
+    held: object = vars(loop).get("_iterations")
+    if not isinstance(held, Iterations):
+        held = Iterations()
+        vars(loop)["_iterations"] = held
+    elif not loop.restarting:
+        held.completed = 0
+    held.running = True
+    return held
+
+
+def _iterate(loop: DrivenLoop[P, object], iterations: Iterations, /, *args: P.args, **kwargs: P.kwargs) -> None:
     on_advance_start, advance, on_advance_end = loop.on_advance_start, loop.advance, loop.on_advance_end
     iterated = False
     while not loop.done:
@@ -71,6 +109,7 @@ def _iterate(loop: DrivenLoop[P, object], /, *args: P.args, **kwargs: P.kwargs) 
             on_advance_end()
         except StopIteration:
             return
+        iterations.completed += 1
         if not iterated:
             iterated = True
             loop.restarting = False

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from inspect import isfunction
 from types import MappingProxyType
 from typing import ClassVar, Generic, cast
 
 from typing_extensions import ParamSpec, TypeVar
 
-from typedloops._core import run_loop
+from typedloops._core import Iterations, run_loop
 from typedloops._core.contract import ITERATION
 from typedloops._core.shapes import Items
 from typedloops.errors import ConfigurationError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.promise import may_be_none, name_of_type, promised_result
+from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.base.state import collect_state, load_state
+from typedloops.loops.base.whereabouts import add_whereabouts
 
 P = ParamSpec("P")
 R = TypeVar("R", default=None)
@@ -66,8 +68,16 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
     opens_run: ClassVar[bool] = False
     """Whether `run` itself opens the run of a module, with its setup and teardown; otherwise the trainer does."""
 
+    iteration_unit: ClassVar[str] = "iterations"
+    """What an iteration is called where progress is shown, in the plural: `folds`, say."""
+
+    max_iterations: int | None = None
+    """How many iterations a run has at most, to be shown; None where that is not known.  `done` ends it, not this."""
+
     restarting: bool = False
     """Whether state was loaded and no iteration has been completed since; loaded during a run, until that ends."""
+
+    _iterations: Iterations | None = None
 
     fused: ClassVar[bool] = False
     """Whether `advance_all` stands for the `while`; worked out for each class."""
@@ -91,6 +101,38 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
     def advance_all(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Do every iteration; only called where a subclass defines it."""
         raise NotImplementedError
+
+    @property
+    def completed_iterations(self) -> int:
+        """How many iterations of the present or last run are completed.
+
+        It is 0 when a run begins, and what was saved when a run goes on.  A loop with an `advance_all`
+        counts by itself: here it is 0.
+        """
+        held = self._iterations
+        return 0 if held is None or _counts_itself(self) else held.completed
+
+    @property
+    def run_progress(self) -> RunProgress | None:
+        """How far the present or last run has come, as `tree()` and the progress bar show it; None shows nothing."""
+        return RunProgress(self.completed_iterations, self.max_iterations, self.iteration_unit)
+
+    def _progress_to_show(self) -> RunProgress | None:
+        return None if self._iterations is None or _counts_itself(self) else self.run_progress
+
+    def tell_where(self, error: Exception) -> None:
+        """Let an error that leaves this loop say which loops were under way, each with how far it had come."""
+        add_whereabouts(error, self)
+
+    @property
+    def whereabouts(self) -> str:
+        """How far the run under way has come, to be told with an error."""
+        return "" if self.run_progress is None else f": {self.run_progress} completed"
+
+    @property
+    def under_way(self) -> bool:
+        """Whether this loop is in the middle of a run."""
+        return self._iterations is not None and self._iterations.running
 
     @property
     def skip(self) -> bool:
@@ -120,6 +162,24 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
     def teardown(self) -> None:
         """Called by the trainer when the run has ended, with or without an error."""
 
+    @property
+    def run_name(self) -> str:
+        """What runs that loops below this one open are called where metrics go.
+
+        Loggers get `val_loss` of a run called `fold_0` as `fold_0/val_loss`; the names of several loops
+        above a run are joined.  Everybody else knows metrics by their own names.
+        """
+        return ""
+
+    def configure_callbacks(self) -> Iterable[object]:
+        """Further callbacks for a run that a loop below this one opens.
+
+        Asked for when such a run begins, unless it is within another that has them: they hear the run
+        and those within it, after the trainer's own and before the module's, and their states are saved
+        with it.
+        """
+        return ()
+
     def on_save_checkpoint(self) -> dict[str, object]:
         """Further values to save, under names of your own."""
         return {}
@@ -135,8 +195,8 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
         """The state of this loop and of the loops below it.
 
         Returns:
-            `{"version": 1, "loops": {path: {"fields": {...}, "custom": {...}}}}`, with
-            paths relative to this loop, which itself is ".".
+            `{"version": 1, "loops": {path: {"iterations": n, "fields": {...}, "custom": {...}}}}`,
+            with paths relative to this loop, which itself is ".".
 
         Raises:
             StateError: A field is missing on the loop or holds what cannot be saved.
@@ -150,6 +210,10 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
             StateError: The state has another version, tree or fields.  Nothing is changed then.
         """
         load_state(self, state_dict)
+
+
+def _counts_itself(loop: LoopNode) -> bool:
+    return getattr(type(loop), "advance_all", None) is not Loop.advance_all
 
 
 def _is_fused(cls: type[object]) -> bool:

@@ -13,6 +13,7 @@ from typedloops._core.shapes import is_list_or_tuple
 from typedloops.errors import LoopTreeError, UnattachedLoopError
 from typedloops.loops.base.links import all_or_nothing
 from typedloops.loops.base.rebuild import rebuild
+from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.base.slot import BaseSlot, SlotList
 from typedloops.loops.base.tree import LoopTree
 from typedloops.protocols.loop import AnyLoop, LoopProtocol
@@ -143,7 +144,11 @@ class LoopNode:
             child._tree(name) if isinstance(child, LoopNode) else LoopTree(name, type(child).__name__)
             for name, child in self.children()
         )
-        return LoopTree(name, type(self).__name__, tuple(branches))
+        return LoopTree(name, type(self).__name__, tuple(branches), self._progress_to_show())
+
+    def _progress_to_show(self) -> RunProgress | None:
+        """How far the loop has come; None before its first run."""
+        return None
 
     def adopt(self, slot: str, loop: AnyLoop) -> None:
         """Become the parent of `loop`, which is put into `slot`.
@@ -270,6 +275,8 @@ class LoopNode:
         for name in state.keys() & self.slots().keys():
             children = state[name]
             state[name] = [copy.copy(c) for c in children] if is_list_or_tuple(children) else copy.copy(children)
+        if "_iterations" in state:
+            state["_iterations"] = copy.copy(state["_iterations"])
         twin.__setstate__(state)
         return twin
 

@@ -9,6 +9,7 @@ from typing import ClassVar, TypeAlias, TypeGuard, cast
 
 from typing_extensions import Protocol, runtime_checkable
 
+from typedloops._core import Iterations
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import StateError
 from typedloops.protocols.loop import AnyLoop
@@ -26,6 +27,10 @@ class SavableLoop(Protocol):
 
     state_fields: ClassVar[tuple[str, ...]]
     restarting: bool
+    _iterations: Iterations | None
+
+    @property
+    def completed_iterations(self) -> int: ...
 
     def walk(self) -> Iterator[tuple[str, AnyLoop]]: ...
     def on_save_checkpoint(self) -> dict[str, object]: ...
@@ -80,7 +85,8 @@ def _nodes(root: SavableLoop) -> Iterator[tuple[str, AnyLoop]]:
 def _state_of(path: str, loop: AnyLoop) -> dict[str, object]:
     if isinstance(loop, SavableLoop):
         fields = {name: _saved_value(path, loop, name) for name in fields_of(type(loop))}
-        return {"fields": fields, "custom": copy.deepcopy(loop.on_save_checkpoint())}
+        custom = copy.deepcopy(loop.on_save_checkpoint())
+        return {"iterations": loop.completed_iterations, "fields": fields, "custom": custom}
     return {"own": copy.deepcopy(dict(loop.state_dict()))} if isinstance(loop, Stateful) else {}
 
 
@@ -143,7 +149,10 @@ def _states_by_path(root: SavableLoop, state: object) -> dict[str, Mapping[str, 
 def _check_parts(path: str, loop: AnyLoop, state: Mapping[str, object]) -> None:
     where = f"{type(loop).__name__} at {path!r}"
     if isinstance(loop, SavableLoop):
-        _same_keys(where, "parts", state.keys(), {"fields", "custom"})
+        _same_keys(where, "parts", state.keys(), {"iterations", "fields", "custom"})
+        iterations = state["iterations"]
+        if type(iterations) is not int or iterations < 0:
+            raise StateError(where, f"its iterations are {iterations!r}", "Load what `state_dict()` returned.")
         fields = _mapping(where, state["fields"])
         _same_keys(where, "fields", fields.keys(), set(fields_of(type(loop))))
         _mapping(where, state["custom"])
@@ -155,6 +164,7 @@ def _load(path: str, loop: AnyLoop, state: Mapping[str, object]) -> None:
     if isinstance(loop, SavableLoop):
         for name, value in _mapping(path, state["fields"]).items():
             _load_field(loop, name, value)
+        loop._iterations = Iterations(cast("int", state["iterations"]))  # pyright: ignore[reportPrivateUsage]
         loop.on_load_checkpoint(copy.deepcopy(_mapping(path, state["custom"])))
     elif isinstance(loop, Stateful):
         loop.load_state_dict(copy.deepcopy(_mapping(path, state["own"])))

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from typedloops.loops.base.run_progress import RunProgress
+
 if TYPE_CHECKING:
     from rich.tree import Tree
 
 
 @dataclass(frozen=True)
 class LoopTree:
-    """A loop and the loops below it, by name and class.
+    """A loop and the loops below it, by name and class, and how far each has come.
 
     `str()` draws it in plain text; rich draws it by itself when asked to print it.
     """
@@ -20,10 +22,13 @@ class LoopTree:
     name: str
     kind: str
     children: tuple[LoopTree, ...] = ()
+    progress: RunProgress | None = None
+    """None before the first run, and for a loop that has nothing to tell."""
 
     @property
     def label(self) -> str:
-        return self.kind if self.name == self.kind else f"{self.name}: {self.kind}"
+        label = self.kind if self.name == self.kind else f"{self.name}: {self.kind}"
+        return label if self.progress is None else f"{label}  {self.progress}"
 
     def __str__(self) -> str:
         return "\n".join([self.label, *self._branches("")])

@@ -14,6 +14,7 @@ from typedloops._core import Processed, Progress, ReadyCompleted
 from typedloops._core.escape import name_of
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.loop import Loop
+from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.continuation import Continuation, check_continuation, nothing_left
 from typedloops.loops.fit.epoch_loop import EpochResult, TrainingEpochLoop, take_training_scalars
@@ -152,6 +153,10 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             min_epochs=config.min_epochs,
             min_steps=config.min_steps,
         )
+
+    @property
+    def run_progress(self) -> RunProgress:
+        return RunProgress(self.epoch_progress.total.completed, self.limits.max_epochs, "epochs")
 
     @property
     def stop_reason(self) -> StopReason | None:

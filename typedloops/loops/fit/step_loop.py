@@ -9,6 +9,7 @@ from typing import ClassVar, Generic, cast
 from typing_extensions import ParamSpec, TypeVar
 
 from typedloops.loops.base.loop import CONTRACT
+from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.run.context import InRun
 from typedloops.protocols.loop import LoopProtocol
 
@@ -59,6 +60,11 @@ class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
         self._output = output
 
     @property
+    def completed_iterations(self) -> int:
+        """How many iterations of the present run, which is of one batch, are completed; 0 between batches."""
+        return super().completed_iterations if self.under_way else 0
+
+    @property
     def done(self) -> bool:
         return self._advanced
 
@@ -72,6 +78,9 @@ class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
 
     def on_run_end(self) -> S:
         return cast("S", self._output)
+
+    def _progress_to_show(self) -> RunProgress | None:
+        return super()._progress_to_show() if self.under_way else None
 
     def bind(self, model: M) -> Callable[[B, int], S]:
         """What to call for each batch of an epoch: `run` with the module filled in."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Generic
@@ -11,12 +11,14 @@ import torch
 from typing_extensions import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from typedloops._core import BatchProgress, BatchTransfer, Hook, StopFlag
+from typedloops._core.calls import AnyCallable
 from typedloops.errors import ConfigurationError
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.computing.devices import device_for, place
 from typedloops.loops.run.computing.precision import NumberType, number_type
 from typedloops.loops.run.computing.rng import isolated_rng
+from typedloops.loops.run.given import given_callbacks, given_name, without_savers
 from typedloops.loops.run.hidden import HiddenStates, check_without
 from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.metrics import MetricStore, MetricValues, Scalar
@@ -42,6 +44,8 @@ class Host(TrainerView, Protocol):
 
     @property
     def config(self) -> RunConfig: ...
+    @property
+    def own_callbacks(self) -> Sequence[object]: ...
     @property
     def checkpoint_format(self) -> CheckpointFormat: ...
     def take_resumption(self) -> ResumeFrom | None: ...
@@ -98,7 +102,7 @@ class Resuming(Protocol):
 
     @property
     def exact(self) -> bool: ...
-    def load_module(self, context: RunContext) -> None: ...
+    def begin_within(self, context: RunContext) -> None: ...
     def load_optimization(self, context: RunContext) -> None: ...
     def give_up(self) -> None: ...
     def warn_of_its_place(self) -> None: ...
@@ -115,11 +119,15 @@ class RunContext:
         module: What is run.
         host: The trainer, or None for a tree that is run without one.
         opened_by: The loop at the top of it.
+        around: The run that it is within, or None.
     """
 
-    def __init__(self, stage: Stage, module: object, host: Host | None, opened_by: LoopNode) -> None:
+    def __init__(
+        self, stage: Stage, module: object, host: Host | None, opened_by: LoopNode, around: RunContext | None = None
+    ) -> None:
         self.stage = stage
         self.opened_by = opened_by
+        self.outermost: bool = around is None
         self.module = module
         self.host = host
         self.config: RunConfig = RunConfig() if host is None else host.config
@@ -127,7 +135,13 @@ class RunContext:
         self.device: torch.device = torch.device("cpu")
         self.asked_for_precision: bool = False
         self.guard: NonFiniteGuard | None = None
-        self.listeners: Listeners = Listeners(() if host is None else host.callbacks, unwrapped(module), host)
+        self.name: str = given_name(opened_by, around)
+        given = given_callbacks(opened_by, around, hosted=host is not None)
+        own: Sequence[object] = () if host is None else host.own_callbacks
+        self._heard_around: tuple[object, ...] = tuple(own) if around is None else around.shared_callbacks
+        self.shared_callbacks: tuple[object, ...] = (*self._heard_around, *without_savers(given, self.config))
+        """Those that hear the runs within this one as well."""
+        self.listeners: Listeners = Listeners(self.shared_callbacks, unwrapped(module), host)
         self.stop: StopRequest = StopRequest(StopFlag())
         self.optimization: Optimization = Optimization()
         self.epoch = 0
@@ -198,6 +212,17 @@ class RunContext:
             self.guard.remove()
             self.guard = None
 
+    @property
+    def own_callbacks(self) -> tuple[object, ...]:
+        """The callbacks that hear this run and not the one around it; of the outermost run all."""
+        return self.listeners.callbacks[0 if self.outermost else len(self._heard_around) :]
+
+    def own_listeners(self, event: str) -> Iterator[AnyCallable]:
+        """The listeners of `own_callbacks`, then the module's."""
+        yield from self.listeners.of_callbacks(event, self.own_callbacks)
+        if (method := self.listeners.of_module(event)) is not None:
+            yield method
+
     def hook(self, event: str) -> Hook:
         return self.listeners.hook(event)
 
@@ -212,7 +237,7 @@ class RunContext:
         """Make metrics known to the trainer and its loggers."""
         self.metrics.update(metrics)
         if self.host is not None and metrics and not self.sanity_checking:
-            self.host.publish(metrics)
+            self.host.publish({f"{self.name}/{name}" if self.name else name: metrics[name] for name in metrics})
 
     @contextmanager
     def sanity_check(self, batches: int) -> Generator[None]:

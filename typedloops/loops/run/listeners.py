@@ -153,8 +153,10 @@ class Listeners:
         """The callbacks and the module."""
         return (*self._callbacks, self._module)
 
-    def of_callbacks(self, event: str) -> tuple[AnyCallable, ...]:
-        found = [method for callback in self._callbacks if (method := listener(callback, event)) is not None]
+    def of_callbacks(self, event: str, callbacks: Sequence[object] | None = None) -> tuple[AnyCallable, ...]:
+        """The listeners of all callbacks, or of some of them."""
+        asked = self._callbacks if callbacks is None else callbacks
+        found = [method for callback in asked if (method := listener(callback, event)) is not None]
         for method in found:
             check_signature(event, method, "trainer", "module")
         return tuple(partial(method, self._trainer, self._module) for method in found)

@@ -15,6 +15,7 @@ from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.run.computing.torch_settings import torch_settings
 from typedloops.loops.run.context import Host, InRun, RunContext, find_context, running
+from typedloops.loops.run.given import check_savers
 from typedloops.loops.run.misnamed import warn_of_misnamed_hooks
 from typedloops.loops.run.requirements import check_tree
 from typedloops.loops.run.saving.occasions import paths_after_exception
@@ -38,7 +39,7 @@ def open_run(
     A new one checks the module against the tree, and then:
 
     ```
-    M.configure_callbacks, M.prepare_data, C/M.setup(stage), M.configure_model
+    configure_callbacks of the loops above, M.configure_callbacks, M.prepare_data, C/M.setup(stage), M.configure_model
     the module moved to its device, in the precision of the run
     ...                                   # on an exception: C/M.on_exception
     C/M.teardown(stage); teardown of every loop, children first
@@ -72,7 +73,7 @@ def open_run(
 @contextmanager
 def _new_run(loop: LoopNode, stage: Stage, module: object, resume: ResumeFrom | None) -> Generator[RunContext]:
     trainer, around = loop.root._trainer, find_context(loop)  # pyright: ignore[reportPrivateUsage]
-    context = RunContext(stage, module, trainer if isinstance(trainer, Host) else None, loop)
+    context = RunContext(stage, module, trainer if isinstance(trainer, Host) else None, loop, around)
     vars(loop)["_context"] = context
     at_start = _below(loop)
     if around is None and context.host is not None:
@@ -160,6 +161,8 @@ def _set_up(context: RunContext) -> None:
         callbacks = configure_callbacks()
         context.listeners.add_callbacks(_several(callbacks))
     context.listeners.check()
+    if context.stage is Stage.FIT:
+        check_savers(context.own_callbacks)
     warn_of_misnamed_hooks(context.listeners.everybody)
     for event in ("prepare_data", "configure_model"):
         own = context.listeners.of_module(event)
@@ -224,7 +227,7 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
         _check_not_resumed(context.opened_by, resume)
         loop = context.opened_by
         if context.resuming is not None and isinstance(loop, InRun) and loop.place.resumed is not None:
-            context.resuming.load_module(context)
+            context.resuming.begin_within(context)
         return
     if resume is None:
         return

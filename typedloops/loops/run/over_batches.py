@@ -13,7 +13,8 @@ from typing_extensions import ParamSpec, TypeVar
 from typedloops._core import BatchDriver, BatchProgress, BatchStatus, BatchTransfer, ReadyCompleted, StopFlag
 from typedloops._core.calls import AnyCallable
 from typedloops._core.shapes import is_mapping
-from typedloops.errors import InternalError, add_note
+from typedloops.errors import InternalError
+from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.run.context import InRun, RunContext, running
 from typedloops.loops.run.loaders import check_end, check_ran, length_of, resolve_limit
 from typedloops.loops.run.saving.data import is_data
@@ -86,9 +87,21 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
     _source: BatchSource[object] = NO_SOURCE
     _pass: LoaderPass[object] | None = None
     _gives_back: bool = False
+    _num_batches: int | None = None
 
     def __init__(self) -> None:
         self.batch_progress: BatchProgress = BatchProgress()
+
+    @property
+    def completed_iterations(self) -> int:
+        return self.batch_progress.current.completed
+
+    def _progress_to_show(self) -> RunProgress | None:
+        return None if self._iterations is None else self.run_progress
+
+    @property
+    def run_progress(self) -> RunProgress:
+        return RunProgress(self.completed_iterations, self._num_batches, "batches")
 
     @property
     def done(self) -> bool:
@@ -100,7 +113,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
 
     def advance(self, *args: P.args, **kwargs: P.kwargs) -> None:
         completed = self.batch_progress.current.completed
-        self._run_driver(1)
+        self.driver.run(1)
         if self.batch_progress.current.completed == completed:
             raise StopIteration
         self.on_batches()
@@ -108,7 +121,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
     def advance_all(self, *args: P.args, **kwargs: P.kwargs) -> None:
         while not self.done:
             completed = self.batch_progress.current.completed
-            self._run_driver(1 if self.restarting else self.batches_to_go)
+            self.driver.run(1 if self.restarting else self.batches_to_go)
             if self.batch_progress.current.completed > completed:
                 self.restarting = False
                 self.on_batches()
@@ -128,20 +141,14 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
         self.place.leave()
         return result
 
-    def _run_driver(self, count: int) -> None:
-        try:
-            self.driver.run(count)
-        except Exception as error:
-            add_note(error, self._whereabouts())
-            raise
-
-    def _whereabouts(self) -> str:
+    @property
+    def whereabouts(self) -> str:
         """Which batch of which loader this loop is at."""
         counted, context = self.batch_progress.current, self.context
         started = counted.ready > counted.completed
         batch = f"in batch {counted.ready - 1}" if started else f"before batch {counted.ready}"
         epoch = f", epoch {context.epoch}" if context.stage is Stage.FIT else ""
-        return f"{self.path}: {batch} of the {self._source.name}{epoch}."
+        return f", {batch} of the {self._source.name}{epoch}"
 
     def teardown(self) -> None:
         self._driver = None
@@ -173,7 +180,7 @@ class BatchesLoop(InRun[P, R], Generic[P, R]):
             self.place.point = "begun"
         self._source = source
         self.context.batch_progress = self.batch_progress
-        self.context.num_batches = source.batches
+        self.context.num_batches = self._num_batches = source.batches
         return source
 
     def drive(

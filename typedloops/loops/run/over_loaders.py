@@ -11,6 +11,7 @@ from typing_extensions import TypeVar
 
 from typedloops._core import DataLoaderProgress
 from typedloops._core.shapes import is_list_or_tuple
+from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.run.computing.modes import eval_parts_of, evaluating, load_eval_parts_into
 from typedloops.loops.run.context import InRun
 from typedloops.loops.run.epochs import tell_epoch
@@ -61,6 +62,7 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
     """Whether the run under way was given a list of loaders, if only of one."""
 
     _loaders: Sequence[Iterable[B]] = ()
+    _num_loaders: int | None = None
     _positions: Sequence[LoaderPosition] = ()
     _eval_before: Sequence[str] = ()
     _results: list[T]
@@ -92,6 +94,10 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
         return [LoaderPosition(index, count, limit) for index, limit in enumerate(limits)]
 
     @property
+    def run_progress(self) -> RunProgress:
+        return RunProgress(self.dataloader_progress.current.completed, self._num_loaders, "loaders")
+
+    @property
     def done(self) -> bool:
         return self.dataloader_progress.current.completed >= len(self._loaders)
 
@@ -116,7 +122,8 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
         unused = is_factory(dataloaders) and leaves_nothing(self.limit)
         given: Loaders[B] = () if unused else made_several(f"{self.kind.name} dataloaders", dataloaders)
         self._loaders = self.loaders(given)
-        self._positions = self.positions(len(self._loaders))
+        self._num_loaders = len(self._loaders)
+        self._positions = self.positions(self._num_loaders)
         self.given_several = not any(loader is given for loader in self._loaders)
         self._results = self.resumed_results
         self._tell_epoch()

@@ -31,15 +31,15 @@ def check_tree(module: object, root: object, unused: Collection[str] = ()) -> No
             check_module(module, required, type(loop).__name__, getattr(type(loop), "gives", {}))
 
 
-def _used_loops(module: object, loop: object, path: str) -> Iterator[tuple[str, object]]:
+def _used_loops(module: object, loop: object, path: str, *, in_run: bool = False) -> Iterator[tuple[str, object]]:
     """`loop` and what is below it, without the branches that this module has no use for."""
     yield path, loop
     if isinstance(loop, LoopNode):
-        idle, opens_run = loop.idle_children(module), getattr(loop, "opens_run", True) or path
+        idle, in_run = loop.idle_children(module), in_run or getattr(loop, "opens_run", True)
         for name, child in loop.children():
             # What is run by a loop of one's own may be of another module: it looks for itself when it begins.
-            if name not in idle and (opens_run or not getattr(child, "opens_run", False)):
-                yield from _used_loops(module, child, f"{path}.{name}" if path else name)
+            if name not in idle and (in_run or not getattr(child, "opens_run", False)):
+                yield from _used_loops(module, child, f"{path}.{name}" if path else name, in_run=in_run)
 
 
 def check_module(module: object, protocol: type[object], needed_by: str, gives: Gives | None = None) -> None:

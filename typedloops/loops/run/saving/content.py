@@ -11,6 +11,7 @@ import torch
 
 from typedloops.checkpoint.migrations import CONTENT_VERSION
 from typedloops.errors import CheckpointError
+from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, collect_state
 from typedloops.loops.run.computing.rng import RngStates
@@ -67,10 +68,10 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
             named(part, depth): state
             for part, state in _parts_of(context, at is not None and context is innermost).items()
         }
-        # The callbacks are those of the trainer, whatever runs within its run.
-        hook = context.hook("on_save_checkpoint") if depth == 0 else context.listeners.of_module("on_save_checkpoint")
-        if hook is not None:
-            hook(custom)
+        if depth and (states := states_of(context.own_callbacks)):
+            content[named("callbacks", depth)] = states
+        for listener in context.own_listeners("on_save_checkpoint"):
+            listener(custom)
     return {**content, "custom": dict(custom)}
 
 
@@ -80,7 +81,13 @@ def of_the_whole(
     """The parts that there are once, however many runs are within the run."""
     return {
         "about": told,
-        "loops": {"tree": tree_of(root), "state": declared(root), "places": places, "at": at},
+        "loops": {
+            "tree": tree_of(root),
+            "state": declared(root),
+            "under_way": under_way(root),
+            "places": places,
+            "at": at,
+        },
         "callbacks": states_of(listeners.callbacks),
         "rng": RngStates().state_dict(),
     }
@@ -95,6 +102,11 @@ def weights_content(context: RunContext, order: int) -> dict[str, object]:
 def named(part: str, depth: int) -> str:
     """What a part of a run within so many others is called."""
     return f"{part}_{depth}" if depth else part
+
+
+def under_way(root: LoopNode) -> list[str]:
+    """The paths of the loops that are in the middle of a run."""
+    return [path or "." for path, loop in root.walk() if isinstance(loop, Loop) and loop.under_way]
 
 
 def tree_of(root: LoopNode) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import nn
 
-from typedloops._core.shapes import is_mapping
+from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.checkpoint.migrations import migrated
 from typedloops.errors import CheckpointError, StateError
 from typedloops.loops.base.node import LoopNode
@@ -83,6 +83,20 @@ class Resumption:
         if not self._at:
             self._finish(context)
 
+    def begin_within(self, context: RunContext) -> None:
+        """Load what belongs to a run within the run: the callbacks that only it has, the module.
+
+        Raises:
+            CheckpointError: It does not fit.
+        """
+        depth = self._depth(context)
+        has_states = named("callbacks", depth) in self._content
+        states = self.part("callbacks", depth) if has_states else dict[str, object]()
+        load_states_into(str(self.path), context.own_callbacks, states, exact=self.exact)
+        self.load_module(context)
+        for listener in context.own_listeners("on_load_checkpoint"):
+            listener(Custom(self.part("custom")))
+
     def load_module(self, context: RunContext) -> None:
         """Load weights and whatever else belongs to the module of a run, if it was under way."""
         depth, module = self._depth(context), unwrapped(context.module)
@@ -93,8 +107,6 @@ class Resumption:
         load_rest_into(str(self.path), module, self.part("rest", depth))
         # What was saved before the run had converted the module is in other numbers.
         context.number_type.convert(module)
-        if depth and (hook := context.listeners.of_module("on_load_checkpoint")) is not None:
-            hook(Custom(self.part("custom")))
 
     def load_optimization(self, context: RunContext) -> None:
         """Load the states of optimizers, schedulers and scaler."""
@@ -225,7 +237,10 @@ class Resumption:
             loop = nodes.get(path)
             if isinstance(loop, InRun) and is_mapping(place):
                 loop.place.resumed = self._place_of(path, loop.points, place)
-        for loop in nodes.values():
-            if isinstance(loop, InRun) and loop.place.resumed is None:
-                loop.restarting = False  # it was not under way: its next run begins anew
+        under_way: object = loops.get("under_way")
+        were_under_way = under_way if is_list_or_tuple(under_way) else ()
+        for path, loop in nodes.items():
+            placed = isinstance(loop, InRun) and loop.place.resumed is not None
+            if isinstance(loop, SavableLoop) and not placed and path not in were_under_way:
+                loop.restarting = False  # its next run begins anew
         self._at = str(loops.get("at", ""))
