@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from textwrap import dedent, indent
 
 from sphinx.application import Sphinx
-from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.ext.napoleon import Config
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 CODE = re.compile(r"(?<![`\\:])`([^`\n]+(?:\n *[^`\n]+)?)`(?!`)")
 CELLS = re.compile(r"(?<!\\)\|")
@@ -65,7 +66,9 @@ def converted(lines: Sequence[str]) -> Iterator[str]:
             yield from _moved(table(lines[position:end]), margin)
             position = end
         else:
-            end = next((at for at in range(position, len(lines)) if lines[at].lstrip().startswith(("```", "|"))), len(lines))
+            end = next(
+                (at for at in range(position, len(lines)) if lines[at].lstrip().startswith(("```", "|"))), len(lines)
+            )
             yield from inline("\n".join(lines[position:end])).split("\n")
             position = end
 
@@ -77,7 +80,9 @@ def _moved(lines: Sequence[str], margin: str) -> Iterator[str]:
 def convert(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """A listener to `autodoc-process-docstring`."""
     text = list(converted(lines))
-    lines[:] = text if what in {"attribute", "data", "property"} else GoogleDocstring(text, GOOGLE, what=what).lines()
+    if what not in {"attribute", "data", "property"}:
+        text = GoogleDocstring(text, GOOGLE).lines()  # type: ignore[arg-type]  # napoleon's own kind of configuration
+    lines[:] = text
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

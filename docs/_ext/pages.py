@@ -1,7 +1,7 @@
 """What the site makes of pages that are written to read well as plain Markdown, too.
 
 - The pages that an index links to are its parts, in that order; what else is in their folders follows.
-- `<!-- picture: fit_tree -->` is a picture (`pictures.py`); the page of a recipe has that of its tree.
+- `<!-- picture: fit_tree -->` is a picture (`pictures.py`); the page of a recipe has that of the tree that it shows.
 - `examples.md` shows the examples, and links to their files lead there; a link to another file of the repository says
   where that is.
 """
@@ -17,9 +17,8 @@ from zlib import crc32
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
-from pictures import picture
+from pictures import picture, redrawn
 from public_names import public_paths
-from recipe_trees import RECIPE_TREES
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
@@ -27,7 +26,7 @@ PICTURE = re.compile(r"^<!-- picture: (?P<name>[\w ]+) -->$", re.MULTILINE)
 PAGE = re.compile(r"\]\((?P<page>[\w./-]+)\.md(#[\w-]+)?\)")
 HEADING = re.compile(r"^## +(?P<title>.+)$", re.MULTILINE)
 LINK = re.compile(r"\[(?P<text>[^]\n]+)\]\((?P<target>\.\./[\w./-]+)\)")
-TREE = re.compile(r"^```\n[^`]*[└├]─[^`]*```\n", re.MULTILINE)
+TREE = re.compile(r"^```\n(?P<tree>\w[^`\n]*\n[├└]─[^`]*)```\n", re.MULTILINE)
 
 
 def read(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -36,8 +35,8 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
     folder, _, name = docname.rpartition("/")
     root = Path(app.srcdir)
     text = LINK.sub(lambda found: _in_the_site(root, folder, found), text)
-    if folder == "recipes" and name in RECIPE_TREES and (tree := TREE.search(text)):
-        text = f"{text[: tree.start()]}<!-- picture: recipe {name} -->\n{text[tree.end() :]}"
+    if folder == "recipes":
+        text = TREE.sub(r"```{loops}\n\g<tree>```\n", text, count=1)
     text = PICTURE.sub(r"```{loops} \g<name>\n```", text)
     if docname == "examples":
         text += "".join(_example(path) for path in sorted((root.parent / "examples").glob("*.py")))
@@ -58,7 +57,9 @@ def _in_the_site(root: Path, folder: str, found: re.Match[str]) -> str:
 
 
 def _example(path: Path) -> str:
-    return f"\n## {path.stem.replace('_', ' ')}\n\n```{{literalinclude}} ../examples/{path.name}\n:language: python\n```\n"
+    return (
+        f"\n## {path.stem.replace('_', ' ')}\n\n```{{literalinclude}} ../examples/{path.name}\n:language: python\n```\n"
+    )
 
 
 def toctrees(root: Path, folder: str, text: str) -> Iterator[str]:
@@ -94,13 +95,14 @@ def _siblings(root: Path, folder: str, pages: Sequence[str]) -> list[str]:
 
 
 class Loops(Directive):
-    """A picture, by its name."""
+    """A picture, by its name, or of the tree that is its content."""
 
-    required_arguments: ClassVar[int] = 1
+    has_content: ClassVar[bool] = True
     optional_arguments: ClassVar[int] = 1
 
     def run(self) -> list[nodes.Node]:
-        drawing = picture(" ".join(self.arguments), lambda kind: public_paths().get(kind))
+        paths = public_paths()
+        drawing = picture(self.arguments[0], paths.get) if self.arguments else redrawn(self.content, paths.get)
         return [nodes.raw("", f'<figure class="loops">{drawing}</figure>', format="html")]
 
 

@@ -7,15 +7,16 @@ the page, light or dark, and the name of a loop is a link into the reference.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import accumulate
 
-from recipe_trees import RECIPE_TREES
-
-from typedloops import FitLoop, Loop, PredictionLoop, TestLoop, ValidationLoop
+from typedloops import FitLoop, PredictionLoop, TestLoop, ValidationLoop
+from typedloops._core.calls import AnyCallable
 from typedloops.loops.base import LoopTree
+from typedloops.loops.base.node import LoopNode
 from typedloops.protocols.loop import AnyLoop
 
 LINE, GAP, STEP, MARGIN, PADDING, LETTER, SMALL = 17, 16, 34, 10, 13, 8.0, 6.7
@@ -54,7 +55,7 @@ def rows_of(tree: LoopTree, depth: int = 0, parent: int | None = None, at: int =
     return rows
 
 
-def flow_rows(name: str, loop: Loop[..., object]) -> list[Row]:
+def flow_rows(name: str, loop: LoopNode) -> list[Row]:
     """The tree with what the `run` of each loop takes and returns."""
     kinds = [child for _, child in loop.walk()]
     rows = rows_of(LoopTree(name, type(loop).__name__, loop.tree().children))
@@ -64,7 +65,7 @@ def flow_rows(name: str, loop: Loop[..., object]) -> list[Row]:
     ]
 
 
-def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
+def _parameters(function: AnyCallable) -> list[inspect.Parameter]:
     return [found for found in inspect.signature(function).parameters.values() if found.name != "self"]
 
 
@@ -93,16 +94,14 @@ def drawn(rows: list[Row], link: Callable[[str], str | None], label: str) -> str
     """
     tops = list(accumulate((row.height + GAP for row in rows), initial=MARGIN))
     width, height = max(row.x + row.width for row in rows) + MARGIN, tops[-1] - GAP + MARGIN
-    parts = [
-        f'<svg class="loops" role="img" aria-label="{escape(label)}" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg"><title>{escape(label)}</title>'
-    ]
-    for row, top in zip(rows, tops):
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg"'
+    parts = [f'<svg class="loops" role="img" aria-label="{escape(label)}" {size}><title>{escape(label)}</title>']
+    for row, top in zip(rows, tops, strict=False):
         if row.parent is not None:
             parent = rows[row.parent]
             bottom, turn = tops[row.parent] + parent.height, top + min(row.height // 2, 21)
             parts.append(f'<path class="edge" d="M{parent.x + 16} {bottom}V{turn - 8}q0 8 8 8H{row.x}" fill="none"/>')
-    for row, top in zip(rows, tops):
+    for row, top in zip(rows, tops, strict=False):
         parts += _box(row, top, link)
     return "\n".join([*parts, "</svg>"])
 
@@ -116,7 +115,7 @@ def _box(row: Row, top: int, link: Callable[[str], str | None]) -> Iterator[str]
         yield f'<a href="{escape(target)}">{line}</a>' if target else line
 
 
-DEFAULT_TREES: Mapping[str, tuple[str, Callable[[], Loop[..., object]]]] = {
+DEFAULT_TREES: Mapping[str, tuple[str, Callable[[], LoopNode]]] = {
     "fit_tree": ("fit_loop", FitLoop),
     "validate_tree": ("validate_loop", ValidationLoop),
     "test_tree": ("test_loop", TestLoop),
@@ -125,19 +124,26 @@ DEFAULT_TREES: Mapping[str, tuple[str, Callable[[], Loop[..., object]]]] = {
 FLOWS = {name.replace("tree", "flow"): made for name, made in DEFAULT_TREES.items()}
 
 
-def names() -> list[str]:
-    return [*DEFAULT_TREES, *FLOWS, *(f"recipe {name}" for name in RECIPE_TREES)]
+LINE_OF_TREE = re.compile(r"^(?P<indent>[│ ]*)[├└]─ (?:(?P<name>[\w.]+): )?(?P<kind>\w+|\.\.\.)")
 
 
 def picture(name: str, link: Callable[[str], str | None]) -> str:
-    """A picture by its name; that of a recipe is called `recipe kfold`, say."""
+    """A picture by its name."""
+    slot, make = {**DEFAULT_TREES, **FLOWS}[name]
     if name in FLOWS:
-        slot, make = FLOWS[name]
         return drawn(flow_rows(slot, make()), link, f"What a run of each loop of {slot} takes and returns")
-    if name in DEFAULT_TREES:
-        slot, make = DEFAULT_TREES[name]
-        loop = make()
-        tree = LoopTree(slot, type(loop).__name__, loop.tree().children)
-        return drawn(rows_of(tree), link, f"The tree of loops of {slot}")
-    tree = RECIPE_TREES[name.removeprefix("recipe ")]().tree()
-    return drawn(rows_of(tree), link, f"The tree of loops of {tree.kind}")
+    loop = make()
+    tree = LoopTree(slot, type(loop).__name__, loop.tree().children)
+    return drawn(rows_of(tree), link, f"The tree of loops of {slot}")
+
+
+def redrawn(lines: Sequence[str], link: Callable[[str], str | None]) -> str:
+    """The picture of a tree that stands on a page as `tree()` prints it; a test holds such text to the loops."""
+    slot, _, kind = lines[0].partition(": ")
+    rows, last = [Row(0, slot if kind else "", (kind or slot).split()[0], None)], {-1: 0}
+    for line in lines[1:]:
+        if found := LINE_OF_TREE.match(line):
+            depth = len(found["indent"]) // 3
+            last[depth] = len(rows)
+            rows.append(Row(depth + 1, found["name"] or "", found["kind"], last[depth - 1]))
+    return drawn(rows, link, f"The tree of loops of {rows[0].kind}")

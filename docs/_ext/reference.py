@@ -54,7 +54,9 @@ class Api(Directive):
 
     def run(self) -> list[nodes.Node]:
         package = self.arguments[0]
-        names = list(self.content) or [name for name in names_of(package) if homes()[f"{package}.{name}"].startswith(package)]
+        names = list(self.content) or [
+            name for name in names_of(package) if homes()[f"{package}.{name}"].startswith(package)
+        ]
         lines = ["````{eval-rst}"]
         if package != "typedloops":
             lines += [f"From ``{package}``:", ""]
@@ -92,7 +94,11 @@ def value(package: str, name: str) -> list[str]:
                 head = (
                     [f".. py:type:: {name}", f"   :module: {package}", f"   :canonical: {_text_of(node.value)}"]
                     if annotation == "TypeAlias" and node.value is not None
-                    else [f".. py:data:: {name}", f"   :module: {package}", *([f"   :type: {annotation}"] if annotation else [])]
+                    else [
+                        f".. py:data:: {name}",
+                        f"   :module: {package}",
+                        *([f"   :type: {annotation}"] if annotation else []),
+                    ]
                 )
                 return [*head, "", *(f"   {line}" for line in converted(docstring)), ""]
     raise LookupError(f"{package}.{name} is defined nowhere")
@@ -107,13 +113,15 @@ def _text_of(node: ast.expr) -> str:
 
 
 def left_out(kind: type[object]) -> list[str]:
-    """What a loop overrides without a word of its own, because it does what its base says; not the types of its inputs."""
+    """What a loop overrides without a word of its own, because it does what its base says."""
     if kind in (Loop, InRun) or not issubclass(kind, Loop):
         return []
     silent = [
         name
         for name, member in vars(kind).items()
-        if isinstance(member, FunctionType | property) and not member.__doc__ and name not in {"run", "connect", "output"}
+        if isinstance(member, FunctionType | property)
+        and not member.__doc__
+        and name not in {"run", "connect", "output"}
     ]
     return sorted({*FOR_AUTHORS, *silent})
 
@@ -132,11 +140,13 @@ def signature_as_written(
         parameters = parameters[1:]
     shown = stringify_signature(found.replace(parameters=parameters), show_return_annotation=False)
     shown = shown.replace("<factory>", "...")  # of a dataclass
-    result = None if found.return_annotation is found.empty else str(found.return_annotation)
-    return shown, None if inspect.isclass(thing) else result
+    result = str(found.return_annotation) if found.return_annotation != found.empty else None
+    return shown, result if what in {"function", "method"} else None
 
 
-def bases_as_written(app: Sphinx, name: str, kind: type[object], options: object, bases: list[type[object] | str]) -> None:
+def bases_as_written(
+    app: Sphinx, name: str, kind: type[object], options: object, bases: list[type[object] | str]
+) -> None:
     """The bases of a generic class as its source has them: their parameters say what it takes and returns."""
     if not hasattr(kind, "__orig_bases__"):
         return
@@ -154,7 +164,9 @@ def link_code(app: Sphinx, doctree: nodes.document) -> None:
     """Make a link of each `code` that is a public name, but for those in titles and in links."""
     for literal in list(doctree.findall(nodes.literal)):
         path = public_paths().get(literal.astext().removesuffix("()"))
-        if path is None or _is_within(literal, (nodes.reference, addnodes.pending_xref, nodes.title, addnodes.desc_signature)):
+        if path is None or _is_within(
+            literal, (nodes.reference, addnodes.pending_xref, nodes.title, addnodes.desc_signature)
+        ):
             continue
         link = addnodes.pending_xref(
             "", refdomain="py", reftype="obj", reftarget=path, refexplicit=True, refwarn=True, refdoc=app.env.docname
@@ -205,7 +217,11 @@ def resolve(
     if "is_code" in node:
         return text  # a member that the reference leaves out
     library = target.partition(".")[0]
-    known = target.removesuffix(".args").removesuffix(".kwargs") in own_names() or library in OTHERS or target.rpartition(".")[0] in OTHERS
+    known = (
+        target.removesuffix(".args").removesuffix(".kwargs") in own_names()
+        or library in OTHERS
+        or target.rpartition(".")[0] in OTHERS
+    )
     return text if known and node["reftype"] in {"class", "obj", "exc", "data", "attr"} else None
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -27,10 +27,9 @@ ALONE = [
     "--disable-sync",
 ]
 PAGES = ["index.html", "guide/typing.html", "api/trainer.html", "api/fit.html", "design.html", "recipes/index.html"]
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
-def unavailable(reason: str) -> None:
+def unavailable(reason: str) -> NoReturn:
     if os.environ.get("TYPEDLOOPS_REQUIRE_BROWSER") == "1":
         pytest.fail(f"TYPEDLOOPS_REQUIRE_BROWSER=1, but {reason}")
     pytest.skip(reason)
@@ -96,7 +95,7 @@ def opened(browser: Browser, address: str, request: pytest.FixtureRequest) -> It
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_shown(opened: Opened, page: str) -> None:
     tab = opened.go(page)
-    assert tab.title().endswith("typedloops 0.1.0") or "typedloops" in tab.title()
+    assert "typedloops" in tab.title()
     assert tab.locator("h1").count() == 1
     assert tab.locator("h1").first.is_visible()
     assert tab.locator(".sidebar-tree a").count() > 20
@@ -112,7 +111,8 @@ def test_what_leaves_the_machine_is_noticed(opened: Opened) -> None:
 
 def test_light_and_dark_can_be_read(opened: Opened) -> None:
     tab = opened.go("api/fit.html")
-    colours = """selector => [getComputedStyle(document.querySelector(selector))[selector.includes('svg') ? 'fill' : 'color'],
+    colours = """selector => [
+        getComputedStyle(document.querySelector(selector))[selector.includes('svg') ? 'fill' : 'color'],
         getComputedStyle(document.body).backgroundColor].map(text => {
             const [r, g, b] = text.match(/\\d+/g).map(Number).map(x => (x / 255) ** 2.2);
             return 0.2126 * r + 0.7152 * g + 0.0722 * b; })"""

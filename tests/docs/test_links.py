@@ -65,7 +65,9 @@ def test_every_link_of_the_site_leads_somewhere(site: Path) -> None:
 
 def slugs(text: str) -> set[str]:
     """The anchors that the repository's host gives to headings."""
-    headings = re.findall(r"^#+ +(.+)$", FENCE.sub(lambda found: found[0].strip("`") if "\n" not in found[0] else "", text), re.MULTILINE)
+    headings = re.findall(
+        r"^#+ +(.+)$", FENCE.sub(lambda found: found[0].strip("`") if "\n" not in found[0] else "", text), re.MULTILINE
+    )
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -88,4 +90,6 @@ def test_lost_links_are_found(tmp_path: Path) -> None:
     assert Page('<a href="gone.html#x"></a><b id="here">').targets == ["gone.html#x"]
     assert Page('<b id="here">').anchors == {"here"}
     assert slugs("# What `fit` does, in 3 steps\n```\n# no heading\n```\n") == {"what-fit-does-in-3-steps"}
-    assert not any(map(is_well_formed, ["http://example.org", "https://nowhere", "ftp://example.org/x", "https:/x.org"]))
+    assert not any(
+        map(is_well_formed, ["http://example.org", "https://nowhere", "ftp://example.org/x", "https:/x.org"])
+    )
