@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
+from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -206,13 +207,72 @@ def test_a_validation_goes_on_in_its_middle(tmp_path: Path) -> None:
     assert fewer.batches == 3, "ckpt_path= of an evaluation is for the weights"
 
 
-def test_a_prediction_is_not_saved(tmp_path: Path) -> None:
-    class Saves(Callback[nn.Module]):
-        def on_predict_start(self, trainer: TrainerView, module: nn.Module) -> None:
-            trainer.save_checkpoint(tmp_path / "c")
+class SavesInPrediction(Callback[nn.Module]):
+    """Saves after so many batches of predictions, and ends the run there."""
 
-    assert refused(lambda: Trainer(callbacks=[Saves()]).predict(Classifier(), batches())) == (
-        "save_checkpoint: a prediction is under way, which nothing goes on from. Save in a fit, or after it."
+    def __init__(self, path: Path, batches: int) -> None:
+        self.path = path
+        self.batches = batches
+
+    def on_predict_batch_end(
+        self, t: TrainerView, m: nn.Module, o: object, b: object, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.batches -= 1
+        if self.batches == 0:
+            t.save_checkpoint(self.path, when_written=self.leave)
+
+    def leave(self, path: Path) -> None:
+        raise Left
+
+
+class Drawing(Classifier):
+    """Predicts with a random number in it."""
+
+    predicted = 0
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Any:
+        self.predicted += 1
+        return {"logits": self.net(batch[0]) + torch.rand(1), "of": (batch_idx, None)}
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("batch", [1, 2, 4, 5])
+def test_a_prediction_goes_on_in_its_middle(tmp_path: Path, batch: int, several: bool) -> None:
+    two: Any = [DataLoader(batches(count), batch_size=None) for count in (4, 2)]  # type: ignore[arg-type]
+    data: Any = two if several else batches(6)
+    torch.manual_seed(1)
+    module = Drawing()
+    expected = Trainer().predict(module, data)
+    torch.manual_seed(1)
+    module = Drawing()
+    with pytest.raises(Left):
+        Trainer(callbacks=[SavesInPrediction(tmp_path / "c", batch)]).predict(module, data)
+    torch.manual_seed(99)
+    trainer, other = Trainer(), Drawing()
+    trainer.load_checkpoint(tmp_path / "c", exact=True)
+    assert str(trainer.predict(other, data)) == str(expected)
+    assert other.predicted == 6 - batch
+
+
+def test_predictions_that_a_checkpoint_cannot_hold(tmp_path: Path) -> None:
+    class Odd(Classifier):
+        def predict_step(self, batch: Batch, batch_idx: int) -> Any:
+            return Left()
+
+    class Writer:
+        def write(self, prediction: object, batch: object, batch_idx: int, dataloader_idx: int) -> None:
+            pass
+
+    def trainer() -> Any:
+        return Trainer(callbacks=[SavesInPrediction(tmp_path / "c", 2)])
+
+    assert refused(lambda: trainer().predict(Odd(), batches())) == (
+        "save_checkpoint: a prediction is under way, and a checkpoint cannot hold what it gives, a Left. Let "
+        "`predict_step` return tensors, numbers, and lists, tuples and dicts of them, or save after it."
+    )
+    assert refused(lambda: trainer().predict(Classifier(), batches(), writer=Writer())) == (
+        "save_checkpoint: a prediction is under way, whose predictions a writer has. Save before or after it, or "
+        "predict without a writer."
     )
 
 
@@ -718,6 +778,62 @@ def test_a_loop_of_ones_own_saves_between_two_iterations(tmp_path: Path, fold: i
     assert trainer.fit(make) == expected
 
 
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_a_loop_around_fits_goes_on_from_the_end_of_one_without_a_warning(tmp_path: Path, fold: int) -> None:
+    class SavesAtTheEnd(Callback[nn.Module]):
+        ends = 0
+
+        def on_fit_end(self, trainer: TrainerView, module: nn.Module) -> None:
+            self.ends += 1
+            if self.ends == fold:
+                trainer.save_checkpoint(tmp_path / "c", when_written=self.leave)
+
+        def leave(self, path: Path) -> None:
+            raise Left
+
+    expected = Trainer(fit_loop=Folds()).fit(make)
+    with pytest.raises(Left):
+        Trainer(fit_loop=Folds(), callbacks=[SavesAtTheEnd()]).fit(make)
+    trainer = Trainer(fit_loop=Folds())
+    trainer.load_checkpoint(tmp_path / "c", exact=True)
+    assert trainer.fit(make) == expected
+
+
+@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_train_end", "on_fit_end"])
+@pytest.mark.parametrize("fold", [1, 3])
+def test_a_fit_within_a_loop_that_was_asked_to_stop_stays_so(tmp_path: Path, hook: str, fold: int) -> None:
+    epochs: list[int] = []
+
+    class Stops(Callback[nn.Module]):
+        def on_train_epoch_start(self, trainer: TrainerView, module: nn.Module) -> None:
+            epochs.append(trainer.current_epoch)
+
+        def on_train_epoch_end(self, trainer: TrainerView, module: nn.Module) -> None:
+            trainer.should_stop = True
+
+    class Saves(Callback[nn.Module]):
+        calls = 0
+
+        def save(self, trainer: TrainerView, module: nn.Module) -> None:
+            self.calls += 1
+            if self.calls == fold:
+                trainer.save_checkpoint(tmp_path / "c", when_written=self.leave)
+
+        def leave(self, path: Path) -> None:
+            raise Left
+
+    saves = Saves()
+    setattr(saves, hook, saves.save)
+    expected = Trainer(fit_loop=Folds(), callbacks=[Stops()]).fit(make)
+    assert epochs == [0, 0, 0]
+    with pytest.raises(Left):
+        Trainer(fit_loop=Folds(), callbacks=[Stops(), saves]).fit(make)
+    trainer = Trainer(fit_loop=Folds(), callbacks=[Stops()])
+    trainer.load_checkpoint(tmp_path / "c", exact=True)
+    assert trainer.fit(make) == expected
+    assert epochs == [0] * 6
+
+
 class Fails(Exception):
     pass
 
@@ -941,3 +1057,37 @@ def test_a_loop_that_knows_what_to_save_only_once_it_runs(tmp_path: Path) -> Non
         first.run()
     second.load_state_dict(first.state_dict())
     assert second.run() == [*range(10)]
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_end", "on_train_epoch_end"])
+def test_a_stop_of_a_fit_within_a_loop_holds_when_that_goes_on(tmp_path: Path, hook: str) -> None:
+    class Stops(Callback[nn.Module]):
+        saves = False
+
+        def setup(self, t: TrainerView, m: nn.Module, stage: str) -> None:
+            setattr(self, hook, self.stop)
+
+        def stop(self, t: TrainerView, m: nn.Module, *args: object) -> None:
+            t.should_stop = True
+            if self.saves:
+                t.save_checkpoint(tmp_path / "c", when_written=self.leave)
+
+        def leave(self, path: Path) -> None:
+            raise Left
+
+        def on_train_start(self, t: TrainerView, m: nn.Module) -> None: ...
+
+    class Epochs(Folds):
+        def advance(self, make: Callable[[int], Classifier]) -> None:
+            self.losses.append(self.fit_loop.run(make(self.fold), batches(), batches(2)).epochs)
+            self.fold += 1
+
+    expected = Trainer(fit_loop=Epochs(), callbacks=[Stops()]).fit(make)
+    assert expected == [1, 1, 1]
+    stops = Stops()
+    stops.saves = True
+    with pytest.raises(Left):
+        Trainer(fit_loop=Epochs(), callbacks=[stops]).fit(make)
+    trainer = Trainer(fit_loop=Epochs(), callbacks=[Stops()])
+    trainer.load_checkpoint(tmp_path / "c")
+    assert trainer.fit(make) == expected

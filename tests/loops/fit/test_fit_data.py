@@ -115,7 +115,7 @@ def test_an_evaluation_takes_them_as_well(entry: str) -> None:
     assert run(Classifier(), lambda: batches(2)).batches == 2
     several = run(Classifier(), lambda: [Loader(batches(2)), Loader(batches(3))])
     assert [each.batches for each in several.dataloaders] == [2, 3]
-    with pytest.raises(LoaderError, match=r" dataloaders: no_loader returned None\. Return the loader that it made\.$"):
+    with pytest.raises(LoaderError, match=r" dataloaders: no_loader returned None\. Return the loader that it made\."):
         run(Classifier(), no_loader)
 
 

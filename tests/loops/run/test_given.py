@@ -262,3 +262,32 @@ def test_the_trainer_tells_who_is_called() -> None:
     trainer.fit()
     assert seen == [own, loop.hears]
     assert trainer.callbacks == (own,)
+
+
+def test_a_class_that_makes_modules_has_no_hooks_itself() -> None:
+    heard: list[str] = []
+
+    class Hearing(Classifier):
+        def on_fit_start(self) -> None:
+            heard.append("fit")
+
+        def setup(self, stage: str) -> None:
+            heard.append(stage)
+
+    class Makes(Loop[[type[Hearing]], None]):
+        fit_loop: Slot[FitLoop] = Slot()
+        ran = False
+
+        def __init__(self) -> None:
+            self.fit_loop = FitLoop(max_epochs=1)
+
+        @property
+        def done(self) -> bool:
+            return self.ran
+
+        def advance(self, kind: type[Hearing]) -> None:
+            self.fit_loop.run(kind(), batches(1))
+            self.ran = True
+
+    Trainer(fit_loop=Makes()).fit(Hearing)
+    assert heard == ["fit", "fit"]

@@ -196,3 +196,11 @@ def _same_keys(where: str, what: str, given: Iterable[str], expected: Iterable[s
         raise StateError(
             where, f"the state lacks the {what} {missing}", f"It has {given}: build the tree that was saved."
         )
+
+
+def begin_anew(loop: object) -> None:
+    """Let the next run of a loop begin anew, whatever was loaded: it was not under way when that was saved."""
+    if isinstance(loop, SavableLoop):
+        for _, node in loop.walk():
+            if isinstance(node, SavableLoop):
+                node.restarting = False

@@ -22,10 +22,10 @@ from typedloops.loops.fit.fit_data import FitData
 from typedloops.loops.fit.fit_state import fit_state, take_up
 from typedloops.loops.fit.fit_warnings import warn_of_idleness, warn_of_precision
 from typedloops.loops.fit.idleness import Idleness
+from typedloops.loops.fit.optimization.automatic import AutomaticOptimization
 from typedloops.loops.fit.optimization.configure import configure
 from typedloops.loops.fit.optimization.manual_checks import check_manual
 from typedloops.loops.fit.optimization.manual_module import lent
-from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoop
 from typedloops.loops.fit.restart import reset_progress
 from typedloops.loops.fit.result import FitResult, detached
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason, stop_reason
@@ -376,8 +376,9 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         """What the fit knows besides: its metrics, its times, its loaders, a stop that it was asked for."""
         return {
             **fit_state(self.context),
-            # What ended the fit, or is about to, does not end one that goes on from its end.
-            "stop": self.context.stop.requested and not self.done,
+            # What ended the fit, or is about to, does not end one that goes on from its end; within another loop
+            # it is that which goes on.
+            "stop": self.context.stop.requested and (self.parent is not None or not self.done),
             "data": self._data.state_dict(),
             "idleness": self._idleness.state_dict(),
             "last_output": self._last_output if is_data(self._last_output) else None,
@@ -405,6 +406,8 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         if self.done and (reason := self.stop_reason):
             if self.place.resumed is None:
                 self.context.resuming = None  # there is no place to come to
+            elif self.parent is not None:
+                return  # it was saved at its end, and the loop around it goes on
             where = self.path or type(self).__name__
             warnings.warn(nothing_left(where, reason, self.limits, self.position), UserWarning, stacklevel=2)
 
@@ -424,7 +427,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         self._idleness.see(self.step_progress.total.completed)
         if self._idleness.epochs == 1:
             batches = self.epoch_loop.batch_progress.current.completed
-            loops_step = any(isinstance(loop, OptimizerLoop) for _, loop in self.walk())
+            loops_step = any(isinstance(loop, AutomaticOptimization) for _, loop in self.walk())
             warn_of_idleness(self.path or type(self).__name__, self.context, batches, loops_step=loops_step)
         if limits.max_epochs is None and limits.max_steps is not None and not self.done:
             self._idleness.check(limits.max_steps)

@@ -37,7 +37,8 @@ class StepLoop(InRun[[M, B, int], S], Generic[M, B, S]):
 
     One that advances several times for each batch has a `done` and a `reset` of its own.
     The hooks around an optimizer's step (`on_before_backward` and so on) belong to
-    `OptimizerLoop`: another loop calls those that it wants heard, `self.trainer.call_hook(...)`.
+    `OptimizerLoop`: another loop calls those that it wants heard, `self.trainer.call_hook(...)`, or
+    derives from `AutomaticOptimization` and has its steps made by the library.
     In mixed precision it calls `self.in_precision(model.training_step)`, and what scales losses
     in 16 bits is `self.context.optimization.scaler`.
 

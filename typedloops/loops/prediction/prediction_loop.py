@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import ClassVar, TypeAlias, overload
+from typing import ClassVar, TypeAlias, cast, overload
 
 from typing_extensions import TypeVar
 
+from typedloops.errors import CheckpointError
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.slot import Slot
-from typedloops.loops.prediction.epoch_loop import PredictionEpochLoop
+from typedloops.loops.prediction.epoch_loop import PredictionEpochLoop, saved_predictions
 from typedloops.loops.prediction.writing import Writing, WrittenPredictions
 from typedloops.loops.run.kind import PREDICTION
 from typedloops.loops.run.over_loaders import LoadersLoop
@@ -81,6 +82,20 @@ class PredictionLoop(LoadersLoop[AnyModule, Anything, list[object], "list[Anythi
         if self._writing is not None:
             position = replace(position, take=self._writing.taker(position.index))
         return self.epoch_loop.run(model, loader, position)
+
+    def run_state(self) -> dict[str, object]:
+        if self._writing is not None:
+            raise CheckpointError(
+                "save_checkpoint",
+                "a prediction is under way, whose predictions a writer has",
+                "Save before or after it, or predict without a writer.",
+            )
+        return {**super().run_state(), "results": [saved_predictions(each) for each in self._results]}
+
+    @property
+    def resumed_results(self) -> list[list[object]]:
+        results: object = self.context.on_device(self.resumed_state.get("results", []))
+        return [list(each) for each in cast("list[list[object]]", results)]
 
     def on_results(self, results: Sequence[list[object]]) -> None:
         if self._writing is not None:

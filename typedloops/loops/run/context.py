@@ -240,6 +240,15 @@ class RunContext:
             self.host.publish({f"{self.name}/{name}" if self.name else name: metrics[name] for name in metrics})
 
     @contextmanager
+    def called(self, name: str) -> Generator[None]:
+        """For a while, loggers get metrics under a name: of several fits in one run, each has its own."""
+        before, self.name = self.name, f"{self.name}/{name}" if self.name else name
+        try:
+            yield
+        finally:
+            self.name = before
+
+    @contextmanager
     def sanity_check(self, batches: int) -> Generator[None]:
         """Let evaluations see a few batches and leave no trace: no metrics, and nothing for the loggers.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from typedloops._core import Hook
@@ -33,6 +34,8 @@ def is_placeholder(kind: type[object]) -> bool:
 
 def listener(thing: object, name: str) -> AnyCallable | None:
     """The method `name` of `thing`, unless it has none or a base class's that does nothing."""
+    if isinstance(thing, type):  # what makes modules, and is none: its methods are those of its instances
+        return None
     if name not in getattr(thing, "__dict__", {}):
         kind = defining_class(type(thing), name)
         if kind is None or is_placeholder(kind):
@@ -131,6 +134,17 @@ class Listeners:
         """Add callbacks of the module's own; events that were asked for before are asked for anew."""
         self._callbacks += checked_callbacks(callbacks)
         self._hooks.clear()
+
+    @contextmanager
+    def joined_by(self, callbacks: Iterable[object]) -> Generator[None]:
+        """For a while, have further callbacks, which are called before the module."""
+        before = self._callbacks
+        self.add_callbacks(callbacks)
+        try:
+            yield
+        finally:
+            self._callbacks = before
+            self._hooks.clear()
 
     def check(self) -> None:
         """Look at every hook that the loops may call, so that a wrong one is told before anything runs.

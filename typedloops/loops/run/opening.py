@@ -225,8 +225,7 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
     """Load what the run goes on from."""
     if around is not None:
         _check_not_resumed(context.opened_by, resume)
-        loop = context.opened_by
-        if context.resuming is not None and isinstance(loop, InRun) and loop.place.resumed is not None:
+        if context.resuming is not None and _goes_on(context.opened_by):
             context.resuming.begin_within(context)
         return
     if resume is None:
@@ -236,6 +235,13 @@ def _resume(context: RunContext, around: RunContext | None, resume: ResumeFrom |
     order = load(context, resume, _format_of(context.host))
     if isinstance(context.saver, Saver):
         context.saver.loads, context.saver.order = False, order
+
+
+def _goes_on(loop: LoopNode) -> bool:
+    """Whether a loop that opens a run within another was in the middle of it when that was saved."""
+    if isinstance(loop, InRun):
+        return loop.place.resumed is not None
+    return isinstance(loop, Loop) and loop.restarting
 
 
 def _check_not_resumed(loop: LoopNode, resume: ResumeFrom | None) -> None:

@@ -217,6 +217,7 @@ def test_workers_of_another_process_draw_other_numbers(monkeypatch: pytest.Monke
             for number in batch[:, 1:].flatten()
         }
 
+    monkeypatch.setattr(Workers, "seeded", False)  # whatever another test has asked for
     alone = drawn()
     monkeypatch.setenv("RANK", "1")
     assert drawn() == alone, "nothing was asked for"

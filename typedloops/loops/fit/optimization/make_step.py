@@ -29,7 +29,7 @@ from typedloops.loops.run.hidden import SWITCH
 from typedloops.loops.run.listeners import ARGUMENTS_OF_MODULE
 from typedloops.loops.run.position import OptimizerPosition
 from typedloops.loops.run.settings.config import Weigh
-from typedloops.protocols.module import StepOutput, TrainingModule
+from typedloops.protocols.module import StepOutput
 from typedloops.protocols.trainer import ClipAlgorithm
 
 if TYPE_CHECKING:
@@ -61,23 +61,23 @@ class StepSettings:
 
 
 class StepMaker(Generic[B, O]):
-    """Makes the steps of a module for one epoch: compiled ones, or with a closure where one is needed.
+    """Makes the steps of optimizers for one epoch: compiled ones, or with a closure where one is needed.
 
     Args:
-        model: Whose training step is called.
+        step: The module's own function that gives the loss of a batch.
         context: The run.
         settings: What is done to the gradients.
     """
 
-    def __init__(self, model: TrainingModule[B, O], context: RunContext, settings: StepSettings) -> None:
-        self._model = model
+    def __init__(self, step: Callable[[B, int], O], context: RunContext, settings: StepSettings) -> None:
+        self._own_step = step
         self._context = context
         self.settings = settings
 
     def training_step(self, position: OptimizerPosition) -> Callable[[B, int], O]:
-        """The module's own step in the precision of the run, told which optimizer it is for if it asks."""
+        """That function in the precision of the run, told which optimizer it is for if it asks."""
         self._context.asked_for_precision = True
-        remembering = self._context.remembering(self._model.training_step, position.index)
+        remembering = self._context.remembering(self._own_step, position.index)
         told = cast("Callable[[B, int], O]", position.told(remembering, 2))
         return self._context.in_precision(told)
 
@@ -91,7 +91,7 @@ class StepMaker(Generic[B, O]):
             progress: Counts it.
             position: Which of how many it is.
         """
-        losses = LossFinder(self._model.training_step, remembers=self._context.hidden is not None)
+        losses = LossFinder(self._own_step, remembers=self._context.hidden is not None)
         window, clip, guard = (
             self._resumed_window(optimizer, position),
             self._clipping_of(optimizer, position),
@@ -181,7 +181,7 @@ class StepMaker(Generic[B, O]):
             return None
         if context.batch_progress is None:
             raise ConfigurationError(
-                "OptimizerLoop.accumulate_grad_batches",
+                "accumulate_grad_batches",
                 "the loop above says nothing of its batches, so that the last of an epoch is not known",
                 "Run it below a TrainingEpochLoop.",
             )

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from typedloops._core.escape import name_of
 from typedloops.errors import ConfigurationError
+from typedloops.loops.fit.optimization.automatic import AutomaticOptimization
 from typedloops.loops.fit.optimization.manual_module import ManualModule
 from typedloops.loops.fit.optimization.micro_batches import MicroBatchOptimization
-from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoop
 from typedloops.loops.run.computing.precision import number_type
 from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.settings.config import RunConfig
@@ -34,8 +34,9 @@ def check_manual(context: RunContext, loops: Iterable[object]) -> None:
         if getattr(context.config, name) != getattr(plain, name):
             raise _useless(name)
         for loop in loops:
-            if isinstance(loop, OptimizerLoop) and vars(loop).get(name) is not None:
-                raise _useless(f"OptimizerLoop.{name}")
+            kind = type(loop).__name__
+            if isinstance(loop, AutomaticOptimization) and vars(loop).get(name) is not None:
+                raise _useless(f"{kind}.{name}")
     if any(isinstance(loop, MicroBatchOptimization) for loop in loops):
         raise ConfigurationError(
             "MicroBatchOptimization",

@@ -126,7 +126,7 @@ class _MicroStepMaker(StepMaker[B, O], Generic[B, O]):
         settings: StepSettings,
         loop: MicroBatchOptimization[B, O],
     ) -> None:
-        super().__init__(model, context, settings)
+        super().__init__(model.training_step, context, settings)
         self._loop = loop
         self._window: _MicroWindow[B]
         for name, unwanted in (("accumulate_grad_batches", settings.accumulates), (SWITCH, context.hidden is not None)):

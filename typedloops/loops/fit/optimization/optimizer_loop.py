@@ -9,25 +9,19 @@ from typing import ClassVar, Generic
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
-from typedloops._core.escape import call
-from typedloops.loops.fit.optimization.accumulation import largest_window, window_size
+from typedloops.loops.fit.optimization.automatic import AutomaticOptimization
 from typedloops.loops.fit.optimization.make_step import StepMaker, StepSettings
-from typedloops.loops.fit.optimization.progress import OptimizationProgress
-from typedloops.loops.fit.optimization.several import Rota, SeveralSteps, Turn, check_step, check_turns
-from typedloops.loops.fit.step_loop import StepLoop, keeps_contract
+from typedloops.loops.fit.optimization.several import Rota, SeveralSteps, check_step, check_turns
 from typedloops.loops.run.asked import OPTIMIZER_INDEX
 from typedloops.loops.run.hidden import HIDDENS
 from typedloops.loops.run.position import OptimizerPosition
-from typedloops.loops.run.settings.config import Weigh, check_clipping, check_schedule
-from typedloops.loops.run.settings.durations import Count, Unit, counted
 from typedloops.protocols.module import StepOutput, TrainingModule
-from typedloops.protocols.trainer import ClipAlgorithm
 
 B = TypeVar("B", default=object)
 O = TypeVar("O", bound=StepOutput, default=StepOutput)
 
 
-class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
+class OptimizerLoop(AutomaticOptimization[TrainingModule[B, O], B, O], Generic[B, O]):
     """Optimizes the module on one batch, with each optimizer that the module configured.
 
     ```
@@ -77,86 +71,23 @@ class OptimizerLoop(StepLoop[TrainingModule[B, O], B, O], Generic[B, O]):
 
     requires: ClassVar[type[object] | None] = TrainingModule
     gives: ClassVar[Mapping[str, Collection[str]]] = MappingProxyType({"training_step": (OPTIMIZER_INDEX, HIDDENS)})
-    state_fields: ClassVar[tuple[str, ...]] = ("optim_progress",)
-    transient_fields: ClassVar[tuple[str, ...]] = ("_step", "_step_made_for")
-
-    def __init__(
-        self,
-        *,
-        accumulate_grad_batches: Count | Mapping[int, int] | None = None,
-        accumulation_weight: Weigh | None = None,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: ClipAlgorithm | None = None,
-    ) -> None:
-        where = f"{type(self).__name__}.accumulate_grad_batches"
-        schedule: int | Mapping[int, int] | None = counted(where, accumulate_grad_batches, Unit.BATCHES)
-        if schedule is not None:
-            check_schedule(where, schedule)
-        check_clipping(gradient_clip_val, gradient_clip_algorithm or "norm")
-        self.accumulate_grad_batches = schedule
-        self.accumulation_weight = accumulation_weight
-        self.gradient_clip_val = gradient_clip_val
-        self.gradient_clip_algorithm: ClipAlgorithm | None = gradient_clip_algorithm
-        self.optim_progress: OptimizationProgress = OptimizationProgress()
-
-    def on_run_start(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
-        context = self.context
-        # Another fit has other optimizers, another epoch may have other windows.
-        made_for = (context.optimization, context.epoch)
-        if vars(self).get("_step_made_for") != made_for:
-            self._step = self._step_of(model)
-            self._step_made_for = made_for
-
-    def advance(self, model: TrainingModule[B, O], batch: B, batch_idx: int) -> None:
-        self.output = call(self._step, batch, batch_idx)
-
-    def bind(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
-        return self._step_of(model) if keeps_contract(self, OptimizerLoop) else super().bind(model)
-
-    def teardown(self) -> None:
-        super().teardown()
-        vars(self).pop("_step", None)
-        vars(self).pop("_step_made_for", None)
 
     def maker(self, model: TrainingModule[B, O], settings: StepSettings) -> StepMaker[B, O]:
         """What makes the steps of an epoch."""
-        return StepMaker(model, self.context, settings)
+        return StepMaker(model.training_step, self.context, settings)
 
-    def _step_of(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
+    def step_of(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
         optimizers = self.context.optimization.optimizers
-        maker = self.maker(model, self._settings())
-        if len(optimizers) > 1:
-            return self._several_steps_of(model, maker, optimizers)
-        position = OptimizerPosition()
+        maker = self.maker(model, self.settings())
         if not optimizers:
-            return maker.training_step(position)
-        (optimizer,), (progress,) = optimizers, self.optim_progress.of(1)
-        return maker.make(optimizer, progress, position)
+            return maker.training_step(OptimizerPosition())
+        return self.one_step(maker) if len(optimizers) == 1 else self._several_steps_of(model, maker, optimizers)
 
     def _several_steps_of(
         self, model: TrainingModule[B, O], maker: StepMaker[B, O], optimizers: Sequence[Optimizer]
     ) -> SeveralSteps[B, O]:
-        optimization, count = self.context.optimization, len(optimizers)
-        rota = Rota(count, optimization.frequencies, maker.settings.window)
+        count, window = len(optimizers), maker.settings.window
+        rota = Rota(count, self.context.optimization.frequencies, window)
         check_step(model, count)
-        check_turns(optimizers, rota, maker.settings.window, self.context.num_batches)
-        progress = self.optim_progress.of(count)
-        turns = [
-            Turn(optimizer, maker.make(optimizer, progress[index], OptimizerPosition(index, count)))
-            for index, optimizer in enumerate(optimizers)
-        ]
-        return SeveralSteps(turns, rota, self.optim_progress, optimization.scalars)
-
-    def _settings(self) -> StepSettings:
-        """This loop's own settings, or the trainer's."""
-        config = self.config
-        schedule = (
-            config.accumulate_grad_batches if self.accumulate_grad_batches is None else self.accumulate_grad_batches
-        )
-        return StepSettings(
-            window=window_size(schedule, self.context.epoch),
-            accumulates=largest_window(schedule) > 1,
-            weigh=config.accumulation_weight if self.accumulation_weight is None else self.accumulation_weight,
-            clip_val=config.gradient_clip_val if self.gradient_clip_val is None else self.gradient_clip_val,
-            clip_algorithm=self.gradient_clip_algorithm or config.gradient_clip_algorithm,
-        )
+        check_turns(optimizers, rota, window, self.context.num_batches)
+        return self.several_steps([maker] * count, rota)

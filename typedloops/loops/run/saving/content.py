@@ -10,7 +10,6 @@ from time import time_ns
 import torch
 
 from typedloops.checkpoint.migrations import CONTENT_VERSION
-from typedloops.errors import CheckpointError
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.state import SavableLoop, collect_state
@@ -50,10 +49,6 @@ def content_of(root: LoopNode, at: LoopNode | None, order: int, note: str = "") 
     """
     runs = contexts_of(root if at is None else at)
     outermost, innermost = runs[0], runs[-1]
-    if innermost.stage is Stage.PREDICT:
-        raise CheckpointError(
-            "save_checkpoint", "a prediction is under way, which nothing goes on from", "Save in a fit, or after it."
-        )
     custom = Custom()
     told = {
         **about(outermost.stage, innermost.epoch, steps_of(innermost), order),
