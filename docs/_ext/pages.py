@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +20,7 @@ from zlib import crc32
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from pictures import picture, redrawn
-from public_names import public_paths
+from public_names import RECIPES, names_of, public_paths
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
@@ -40,6 +42,8 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
     text = PICTURE.sub(r"```{loops} \g<name>\n```", text)
     if docname == "examples":
         text += "".join(_example(path) for path in sorted((root.parent / "examples").glob("*.py")))
+    if docname == "api/recipes":
+        text += "".join(_recipe(module) for module in RECIPES if names_of(module))
     if name == "index":
         text += "\n\n" + "\n\n".join(toctrees(root, folder, text)) + "\n"
     source[0] = text
@@ -62,6 +66,13 @@ def _example(path: Path) -> str:
     )
 
 
+def _recipe(module: str) -> str:
+    """The part of the reference for a recipe, with the first sentence of its module."""
+    said = (inspect.getdoc(importlib.import_module(module)) or "").partition("\n\n")[0]
+    title = module.rpartition(".")[2].replace("_", " ").capitalize()
+    return f"\n## {title}\n\n{said}\n\n```{{api}} {module}\n```\n"
+
+
 def toctrees(root: Path, folder: str, text: str) -> Iterator[str]:
     """A hidden toctree for each section of an index that links to pages, with its heading as the caption."""
     parts = HEADING.split(text)
@@ -71,7 +82,8 @@ def toctrees(root: Path, folder: str, text: str) -> Iterator[str]:
     for title, section in sections:
         pages = list(dict.fromkeys(_normal(found["page"]) for found in PAGE.finditer(section)))
         pages = [page for page in pages if not page.startswith("..") and page not in seen]
-        pages += [page for page in _siblings(root, folder, pages) if page not in linked | seen | set(pages)]
+        folders = [*map(os.path.dirname, pages), *([""] if folder and section is sections[-1][1] else [])]
+        pages += [page for page in _siblings(root, folder, folders) if page not in linked | seen | set(pages)]
         seen |= set(pages)
         if pages:
             caption = f":caption: {title}\n" if not folder else ""
@@ -82,12 +94,11 @@ def _normal(page: str) -> str:
     return os.path.normpath(page)
 
 
-def _siblings(root: Path, folder: str, pages: Sequence[str]) -> list[str]:
-    """The other pages in the folders of these, but for those that have an index of their own, and for the root."""
-    folders = dict.fromkeys(os.path.dirname(page) for page in pages)
+def _siblings(root: Path, folder: str, folders: Sequence[str]) -> list[str]:
+    """The other pages in these folders, but for those that have an index of their own, and for the root."""
     return [
         os.path.relpath(path.with_suffix(""), root / folder)
-        for inner in folders
+        for inner in dict.fromkeys(folders)
         if (folder or inner) and not (inner and (root / folder / inner / "index.md").exists())
         for path in sorted((root / folder / inner).glob("*.md"))
         if path.stem != "index"

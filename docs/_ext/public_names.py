@@ -5,7 +5,13 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Iterator
+
+import typedloops.recipes
+
+RECIPES = tuple(f"typedloops.recipes.{found.name}" for found in pkgutil.iter_modules(typedloops.recipes.__path__))
+"""Each a file or a folder; a name that is also to be had of `typedloops.recipes` is shown with its recipe."""
 
 PACKAGES = (
     "typedloops",
@@ -18,6 +24,7 @@ PACKAGES = (
     "typedloops.loops.fit",
     "typedloops.loops.prediction",
     "typedloops.protocols",
+    *RECIPES,
     "typedloops.recipes",
     "typedloops.testing",
     "typedloops.trainer",
@@ -27,15 +34,22 @@ NOT_SHOWN = {"typedloops.__version__"}
 
 
 def names_of(package: str) -> list[str]:
-    """`__all__` of a package or, where it has none, what it re-exports."""
+    """`__all__` of a package or, where it has none, what it re-exports; of a single file what it defines."""
     module = importlib.import_module(package)
     if hasattr(module, "__all__"):
         return [name for name in module.__all__ if f"{package}.{name}" not in NOT_SHOWN]
     return [
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and name != "annotations" and not inspect.ismodule(value)
+        if not name.startswith("_")
+        and name != "annotations"
+        and not inspect.ismodule(value)
+        and (hasattr(module, "__path__") or _is_of(module.__name__, value))
     ]
+
+
+def _is_of(module: str, value: object) -> bool:
+    return (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module
 
 
 def things() -> Iterator[tuple[str, str, object]]:

@@ -216,11 +216,9 @@ def resolve(
         return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", path, node, text)
     if "is_code" in node:
         return text  # a member that the reference leaves out
-    library = target.partition(".")[0]
+    library = target.partition(".")[0]  # or a name in a module, as `nn` in `nn.Module`
     known = (
-        target.removesuffix(".args").removesuffix(".kwargs") in own_names()
-        or library in OTHERS
-        or target.rpartition(".")[0] in OTHERS
+        (target in own_names() or library in own_names()) or library in OTHERS or target.rpartition(".")[0] in OTHERS
     )
     return text if known and node["reftype"] in {"class", "obj", "exc", "data", "attr"} else None
 

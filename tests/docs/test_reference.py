@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 import re
 import zlib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import typedloops.recipes
 
 PACKAGES = (
     "typedloops",
@@ -22,6 +26,7 @@ PACKAGES = (
     "typedloops.loops.prediction",
     "typedloops.protocols",
     "typedloops.recipes",
+    *(f"typedloops.recipes.{found.name}" for found in pkgutil.iter_modules(typedloops.recipes.__path__)),
     "typedloops.testing",
     "typedloops.trainer",
     "typedloops.verification",
@@ -41,9 +46,18 @@ def shown(site: Path) -> dict[str, str]:
 def public(package: str) -> set[str]:
     module = importlib.import_module(package)
     names = getattr(module, "__all__", None) or [
-        name for name, value in vars(module).items() if not name.startswith("_") and not inspect.ismodule(value)
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not inspect.ismodule(value) and is_of(module, value)
     ]
     return {*names} - {"__version__", "annotations"}
+
+
+def is_of(module: ModuleType, value: object) -> bool:
+    """Whether a package has it, or a file has it as its own and not from another."""
+    return hasattr(module, "__path__") or (
+        (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module.__name__
+    )
 
 
 @pytest.mark.parametrize("package", PACKAGES)
