@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from typedloops.loops.fit import MicroBatchOptimization as MicroBatchOptimization
     from typedloops.loops.fit import OptimizationProgress as OptimizationProgress
     from typedloops.loops.fit import OptimizerLoop as OptimizerLoop
+    from typedloops.loops.fit import OptimizerLoopOf as OptimizerLoopOf
     from typedloops.loops.fit import OptimizerProgress as OptimizerProgress
     from typedloops.loops.fit import StepLoop as StepLoop
     from typedloops.loops.fit import TrainingBatchLoop as TrainingBatchLoop
@@ -115,6 +116,7 @@ else:
             "MicroBatchOptimization",
             "OptimizationProgress",
             "OptimizerLoop",
+            "OptimizerLoopOf",
             "OptimizerProgress",
             "StepLoop",
             "TrainingBatchLoop",

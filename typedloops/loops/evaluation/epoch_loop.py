@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Generic
 
 from typing_extensions import TypeVar
@@ -51,7 +51,7 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
         context.logging_to = self._metrics
         self.drive(
             self.open(f"{self.kind.name} {position}", loader, position.limit),
-            context.in_precision(position.step_of(model, self.kind.step)),
+            context.in_precision(self.step_of(model, position)),
             dataloader_idx=position.index,
             events=BatchEvents(
                 before=position.listeners(before), consume=self._take_metrics, after=position.after_step(after)
@@ -59,6 +59,10 @@ class EvaluationEpochLoop(BatchesLoop[[object, Iterable[B], LoaderPosition], Loa
         )
         self.passed("begun")
         self.passed("batch")
+
+    def step_of(self, model: object, position: LoaderPosition) -> Callable[[B, int], object]:
+        """What is called with each batch and its index, and gives the metrics: the module's own step."""
+        return position.step_of(model, self.kind.step)
 
     def run_state(self) -> dict[str, object]:
         return {**super().run_state(), "metrics": self._metrics.state_dict()}

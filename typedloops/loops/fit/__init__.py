@@ -10,6 +10,7 @@ from typedloops.loops.fit.optimization.manual_module import ManualModule as Manu
 from typedloops.loops.fit.optimization.manual_optimizer import ManualOptimizer as ManualOptimizer
 from typedloops.loops.fit.optimization.micro_batches import MicroBatchOptimization as MicroBatchOptimization
 from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoop as OptimizerLoop
+from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoopOf as OptimizerLoopOf
 from typedloops.loops.fit.optimization.progress import OptimizationProgress as OptimizationProgress
 from typedloops.loops.fit.optimization.progress import OptimizerProgress as OptimizerProgress
 from typedloops.loops.fit.result import FitResult as FitResult

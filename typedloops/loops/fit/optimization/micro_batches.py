@@ -24,7 +24,7 @@ from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.hidden import SWITCH, cut
 from typedloops.loops.run.metrics import batch_size_of, is_scalar
 from typedloops.loops.run.position import OptimizerPosition
-from typedloops.protocols.module import StepOutput, TrainingModule
+from typedloops.protocols.module import StepOutput
 from typedloops.protocols.trainer import ClipAlgorithm
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class MicroBatchOptimization(OptimizerLoop[B, O], Generic[B, O]):
         self.split = split
         self.count = count
 
-    def maker(self, model: TrainingModule[B, O], settings: StepSettings) -> StepMaker[B, O]:
-        return _MicroStepMaker(model, self.context, settings, self)
+    def maker(self, step: Callable[[B, int], O], settings: StepSettings) -> StepMaker[B, O]:
+        return _MicroStepMaker(step, self.context, settings, self)
 
     def parts_of(self, batch: B) -> list[tuple[B, float]]:
         """The micro-batches of a batch, each with the number of its items.
@@ -121,12 +121,12 @@ class _MicroStepMaker(StepMaker[B, O], Generic[B, O]):
 
     def __init__(
         self,
-        model: TrainingModule[B, O],
+        step: Callable[[B, int], O],
         context: RunContext,
         settings: StepSettings,
         loop: MicroBatchOptimization[B, O],
     ) -> None:
-        super().__init__(model.training_step, context, settings)
+        super().__init__(step, context, settings)
         self._loop = loop
         self._window: _MicroWindow[B]
         for name, unwanted in (("accumulate_grad_batches", settings.accumulates), (SWITCH, context.hidden is not None)):

@@ -1,7 +1,8 @@
-"""Automatic optimization."""
+"""One batch of automatic optimization."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Generic
@@ -15,13 +16,57 @@ from typedloops.loops.fit.optimization.several import Rota, SeveralSteps, check_
 from typedloops.loops.run.asked import OPTIMIZER_INDEX
 from typedloops.loops.run.hidden import HIDDENS
 from typedloops.loops.run.position import OptimizerPosition
-from typedloops.protocols.module import StepOutput, TrainingModule
+from typedloops.protocols.module import ConfiguresOptimizers, StepOutput, TrainingModule
 
+M = TypeVar("M", bound=ConfiguresOptimizers, default=ConfiguresOptimizers)
 B = TypeVar("B", default=object)
 O = TypeVar("O", bound=StepOutput, default=StepOutput)
 
 
-class OptimizerLoop(AutomaticOptimization[TrainingModule[B, O], B, O], Generic[B, O]):
+class OptimizerLoopOf(AutomaticOptimization[M, B, O], Generic[M, B, O]):
+    """Optimizes a module on one batch, whatever gives the loss of that; `OptimizerLoop` is the one for `training_step`.
+
+    A subclass says in `loss_of` what gives the loss of a batch.  Everything around that is done here:
+    `OptimizerLoop` has the order of it.
+
+    Args:
+        accumulate_grad_batches: How many batches there are to a step, or from which epoch on how
+            many; None is what the trainer says.
+        accumulation_weight: How much a batch counts among those of a step; None likewise.
+        gradient_clip_val: The largest size of gradients; None likewise.
+        gradient_clip_algorithm: What is not to be larger; None likewise.
+
+    Its output is what the step returned; with several optimizers that for the last one for which it
+    was not None.
+    """
+
+    @abstractmethod
+    def loss_of(self, model: M) -> Callable[[B, int], O]:
+        """What gives the loss of a batch, called with it and its index; it may return what a training step may."""
+
+    def maker(self, step: Callable[[B, int], O], settings: StepSettings) -> StepMaker[B, O]:
+        """What makes the steps of an epoch."""
+        return StepMaker(step, self.context, settings)
+
+    def step_of(self, model: M) -> Callable[[B, int], O]:
+        optimizers = self.context.optimization.optimizers
+        step = self.loss_of(model)
+        maker = self.maker(step, self.settings())
+        if not optimizers:
+            return maker.training_step(OptimizerPosition())
+        if len(optimizers) == 1:
+            return self.one_step(maker)
+        check_step(model, step, len(optimizers))
+        return self._several_steps_of(maker, optimizers)
+
+    def _several_steps_of(self, maker: StepMaker[B, O], optimizers: Sequence[Optimizer]) -> SeveralSteps[B, O]:
+        count, window = len(optimizers), maker.settings.window
+        rota = Rota(count, self.context.optimization.frequencies, window)
+        check_turns(optimizers, rota, window, self.context.num_batches)
+        return self.several_steps([maker] * count, rota)
+
+
+class OptimizerLoop(OptimizerLoopOf[TrainingModule[B, O], B, O], Generic[B, O]):
     """Optimizes the module on one batch, with each optimizer that the module configured.
 
     ```
@@ -72,22 +117,5 @@ class OptimizerLoop(AutomaticOptimization[TrainingModule[B, O], B, O], Generic[B
     requires: ClassVar[type[object] | None] = TrainingModule
     gives: ClassVar[Mapping[str, Collection[str]]] = MappingProxyType({"training_step": (OPTIMIZER_INDEX, HIDDENS)})
 
-    def maker(self, model: TrainingModule[B, O], settings: StepSettings) -> StepMaker[B, O]:
-        """What makes the steps of an epoch."""
-        return StepMaker(model.training_step, self.context, settings)
-
-    def step_of(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
-        optimizers = self.context.optimization.optimizers
-        maker = self.maker(model, self.settings())
-        if not optimizers:
-            return maker.training_step(OptimizerPosition())
-        return self.one_step(maker) if len(optimizers) == 1 else self._several_steps_of(model, maker, optimizers)
-
-    def _several_steps_of(
-        self, model: TrainingModule[B, O], maker: StepMaker[B, O], optimizers: Sequence[Optimizer]
-    ) -> SeveralSteps[B, O]:
-        count, window = len(optimizers), maker.settings.window
-        rota = Rota(count, self.context.optimization.frequencies, window)
-        check_step(model, count)
-        check_turns(optimizers, rota, window, self.context.num_batches)
-        return self.several_steps([maker] * count, rota)
+    def loss_of(self, model: TrainingModule[B, O]) -> Callable[[B, int], O]:
+        return model.training_step

@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
+from typedloops._core.calls import AnyCallable
 from typedloops._core.escape import name_of
 from typedloops.errors import OptimizerError
 from typedloops.loops.fit.optimization.progress import OptimizationProgress
 from typedloops.loops.fit.optimization.toggling import sharing, toggled
 from typedloops.loops.run.asked import OPTIMIZER_INDEX, asks_for
 from typedloops.loops.run.metrics import Scalar, training_scalars
-from typedloops.protocols.module import StepOutput, TrainingModule
+from typedloops.protocols.module import ConfiguresOptimizers, StepOutput
 
 B = TypeVar("B")
 O = TypeVar("O", bound=StepOutput)
@@ -116,18 +117,22 @@ class SeveralSteps(Generic[B, O]):
         return output
 
 
-def check_step(model: TrainingModule[B, O], count: int) -> None:
+def check_step(module: ConfiguresOptimizers, step: AnyCallable, count: int) -> None:
     """Refuse a training step that cannot be told for which of `count` optimizers it is called.
+
+    Args:
+        module: What configured them.
+        step: Gives the loss of a batch.
+        count: How many there are.
 
     Raises:
         OptimizerError: It has no parameter for that.
     """
-    if not asks_for(model.training_step, OPTIMIZER_INDEX):
-        step = name_of(model.training_step)
+    if not asks_for(step, OPTIMIZER_INDEX):
         raise OptimizerError(
-            name_of(model.configure_optimizers),
-            f"it returned {count} optimizers, and {step} has no parameter `{OPTIMIZER_INDEX}` to be told which of them "
-            "its loss is for",
+            name_of(module.configure_optimizers),
+            f"it returned {count} optimizers, and {name_of(step)} has no parameter `{OPTIMIZER_INDEX}` to be told "
+            "which of them its loss is for",
             f"Define `def training_step(self, batch, batch_idx, {OPTIMIZER_INDEX})`, which is called once for each; or "
             "set `automatic_optimization = False` on the module and step in training_step; or connect an optimizer "
             "loop of your own.",
