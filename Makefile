@@ -1,5 +1,6 @@
 # make demo    train, validate, test and predict on scikit-learn's handwritten digits
 # make test    every check: lint, types, tests on both cores, tests on other Pythons
+# make docs    the guide and the reference as a site, in build/docs/
 # make bench   the benchmarks, with the targets they are held against
 # Each sets up what it needs in .venv/ the first time; PYTHON=... chooses the interpreter.
 
@@ -15,7 +16,7 @@ ON_EVERY_CORE := -n auto --dist loadfile
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint types pytest pure pythons bench compare clean setup
+.PHONY: demo test lint types docs pytest pure pythons bench compare clean setup
 
 setup: $(BUILT)
 
@@ -34,7 +35,7 @@ $(BUILT): $(VENV)/bin/python $(SOURCES)
 demo: $(BUILT)
 	$(BIN)/python -m typedloops.demo
 
-test: lint types pytest pure pythons
+test: lint types docs pytest pure pythons
 
 lint: $(BUILT)
 	$(BIN)/ruff check .
@@ -44,12 +45,17 @@ types: $(BUILT)
 	$(BIN)/mypy
 	$(BIN)/basedpyright
 
+# From nothing, so that no warning hides in what was built before.
+docs: $(BUILT)
+	$(BIN)/python -m sphinx -E -W --keep-going -q docs build/docs
+	@echo "typedloops: the site is build/docs/index.html"
+
 pytest: $(BUILT)
 	TYPEDLOOPS_REQUIRE_COMPILED=1 $(BIN)/python -m pytest $(ON_EVERY_CORE)
 
-# The same behaviour on the pure-Python core; what checks types, builds wheels, or tests files and loaders by
-# themselves does not depend on it.
-WITHOUT_THE_CORE := tests/checkpoint tests/loops/run/passes tests/callbacks/test_model_checkpoint.py tests/resuming/test_processes.py
+# The same behaviour on the pure-Python core; what checks types, builds wheels, or tests files, loaders and the
+# site by themselves does not depend on it.
+WITHOUT_THE_CORE := tests/checkpoint tests/docs tests/loops/run/passes tests/callbacks/test_model_checkpoint.py tests/resuming/test_processes.py
 pure: $(BUILT)
 	TYPEDLOOPS_PURE=1 $(BIN)/python -m pytest $(ON_EVERY_CORE) -m "not slow" $(WITHOUT_THE_CORE:%=--ignore=%)
 

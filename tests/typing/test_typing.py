@@ -124,6 +124,25 @@ def test_mypy_says_what_is_expected(mypy_said: Said) -> None:
     assert otherwise == {}
 
 
+def quoted() -> list[tuple[str, str]]:
+    """The lines of the typing guide that have errors, each with the beginning of what mypy says."""
+    fences = re.findall(r"^```text\n(.+)\nerror: (.+)\n```$", (ROOT / "docs/guide/typing.md").read_text(), re.MULTILINE)
+    return [(line, text.removesuffix("...")) for line, text in fences]
+
+
+def test_mypy_says_what_the_typing_guide_quotes(mypy_said: Said) -> None:
+    said: dict[str, list[str]] = defaultdict(list)
+    for path in MESSAGES:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            said[line.partition("  # E: ")[0]] += mypy_said.get((path, number), [])
+    found = quoted()
+    assert len(found) > 25
+    for line, text in found:
+        message, _, code = text.partition("  [")
+        start = f"[{code.removesuffix(']')}] {message}" if code else message
+        assert any(heard.startswith(start) or (not code and start in heard) for heard in said[line]), (line, text)
+
+
 def test_basedpyright_has_nothing_to_say(commands: dict[str, Command]) -> None:
     _, output = commands["basedpyright"].answer()
     report = json.loads(output)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typedloops._core.compiled.transfer import BatchTransfer as BatchTransfer
 
     COMPILED: bool
+    """Whether the loops are driven by the compiled core."""
 else:
     _NAMES = {
         "batches": ("BatchDriver", "OptimizerStep"),

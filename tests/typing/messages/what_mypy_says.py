@@ -12,7 +12,9 @@ from typing_extensions import Protocol, TypeVar
 from tests.typing.good.models import Batch, Classifier, Points, batches
 from typedloops import (
     BatchLoader,
+    Callback,
     FitLoopOf,
+    FitResult,
     Loop,
     LoopProtocol,
     Progress,
@@ -102,6 +104,35 @@ class YieldLoop(StepLoop[YieldingModule[B], B, float], Generic[B]):
     def advance(self, model: YieldingModule[B], batch: B, batch_idx: int) -> None: ...
 
 
+class DoneIsMethod(Loop[[int]]):
+    def done(self) -> bool:  # E: override ~ Signature of "done" incompatible with supertype "Loop"
+        return True
+
+    def advance(self, n: int) -> None: ...
+
+
+class OneField(Loop[[int]]):
+    state_fields = "seen"  # E: assignment ~ base class "Loop" defined the type as "tuple[str, ...]"
+
+    @property
+    def done(self) -> bool:
+        return True
+
+    def advance(self, n: int) -> None: ...
+
+
+class BatchOfNames(nn.Module):
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return batch["x"].sum()
+
+    def configure_optimizers(self) -> Optimizer:
+        return SGD(self.parameters(), lr=0.1)
+
+
+class Counts(Callback[Classifier]):
+    def on_train_end(self) -> None: ...  # E: override ~ on_train_end(self, trainer: TrainerView, module: Classi
+
+
 class Misspelt:
     def on_train_strat(self, trainer: TrainerView, module: nn.Module) -> None: ...
 
@@ -123,7 +154,19 @@ trainer.validate(OnlyTrains(), data)  # E: arg-type ~ "OnlyTrains"; expected "Va
 trainer.validate(ReturnsFloat(), data)  # E: arg-type ~ "ReturnsFloat"; expected "ValidationModule[
 trainer.predict(TwoParameters(), data)  # E: call-overload ~ model: PredictModule[B, Q]
 
+trainer.fit(BatchOfNames(), data)  # E: arg-type ~ expected "Iterable[dict[str, Tensor]] | Callable[[], Iterable[dict
+trainer.fit(model)  # E: call-overload ~ No overload variant of "run" of "FitLoop" matches argument type "Classifier"
+
+# What comes back.
+result: FitResult[float] = trainer.fit(model, data)  # E: assignment ~ expression has type "FitResult[Tensor]"
+print(
+    trainer.fit(model, data).metric
+)  # E: attr-defined ~ "FitResult[Tensor]" has no attribute "metric"; maybe "metrics"?
+best: float = Trainer(fit_loop=Scores()).fit(model, data)  # E: assignment ~ expression has type "list[float]"
+
 # Misspelt names.
+Trainer("3")  # E: call-arg ~ Too many positional arguments for "Trainer"
+Trainer(callbacks=Counts())  # E: arg-type ~ has incompatible type "Counts"; expected "Sequence[SetupHook[
 Trainer(max_epoch=1)  # E: call-arg ~ did you mean "max_epochs"?
 trainer.fit(model, data, val_dataloader=data)  # E: call-overload ~ did you mean "val_dataloaders"
 trainer.fit_loop.epoch_loop.batch_loop.connect(optimiser_loop=None)  # E: call-arg ~ did you mean "optimizer_loop"?
@@ -132,9 +175,15 @@ Trainer(callbacks=[Misspelt()])  # E: list-item ~ incompatible type "Misspelt"; 
 # Loops.
 Countdown().run("x")  # E: arg-type ~ to "run" of "Loop" has incompatible type "str"; expected "int"
 Countdown().run()  # E: call-arg ~ Too few arguments for "run" of "Loop"
+Trainer(fit_loop=Scores()).fit(model, [1, 2])  # E: list-item ~ expected "tuple[Tensor, Tensor]"
+Trainer(fit_loop=Scores)  # E: arg-type ~ has incompatible type "type[Scores]"; expected "FitLoop | None"
+trainer.fit_loop.epoch_loop = Countdown()  # E: assignment ~ variable has type "TrainingEpochLoop[
 NoDone()  # E: abstract ~ Cannot instantiate abstract class "NoDone" with abstract attribute "done"
 trainer.fit_loop = Scores()  # E: assignment ~ expression has type "Scores", variable has type "FitLoop"
-Parent().child = NoDone()  # E: abstract ~ NoDone
+Parent().child = Trainer(fit_loop=Scores()).fit(model, [1, 2])  # E: list-item ~ expected "tuple[Tensor, Tensor]"
+Trainer(fit_loop=Scores)  # E: arg-type ~ has incompatible type "type[Scores]"; expected "FitLoop | None"
+trainer.fit_loop.epoch_loop = Countdown()  # E: assignment ~ variable has type "TrainingEpochLoop[
+NoDone()  # E: abstract ~ NoDone
 Parent().child = YieldLoop[Batch]()  # E: assignment ~ variable has type "LoopProtocol[[int], int]"
 yielding = Trainer(fit_loop=FitLoopOf(TrainingEpochLoop(TrainingBatchLoop(YieldLoop[Batch]()))))
 yielding.fit(model, data)  # E: arg-type ~ "Classifier"; expected "YieldingModule[tuple[Tensor, Tensor]]"
