@@ -74,7 +74,8 @@ def shown(package: str, name: str) -> list[str]:
         directive = "autoexception" if issubclass(thing, BaseException) else "autoclass"
         slots = [member for member, slot in vars(thing).items() if isinstance(slot, BaseSlot)]
         hidden = ", ".join([*left_out(thing), *slots])
-        lines = [f".. {directive}:: {package}.{name}", f"   :exclude-members: {hidden}", ""]
+        lines = [f".. {directive}:: {package}.{name}", f"   :exclude-members: {hidden}"]
+        lines += ["   :special-members: __call__", ""] if is_protocol(thing) and "__call__" in vars(thing) else [""]
         for slot in slots:
             lines += [f"   .. py:attribute:: {slot}", f"      :type: {thing.__annotations__[slot]}", ""]
         return lines
