@@ -10,6 +10,7 @@ from typing_extensions import TypeVar
 
 from typedloops._core.escape import call
 from typedloops.errors import ModuleError
+from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.fit.optimization.accumulation import largest_window, window_size
 from typedloops.loops.fit.optimization.make_step import StepMaker, StepSettings
 from typedloops.loops.fit.optimization.progress import OptimizationProgress
@@ -63,6 +64,13 @@ class AutomaticOptimization(StepLoop[M, B, O], Generic[M, B, O]):
         self.gradient_clip_val = gradient_clip_val
         self.gradient_clip_algorithm: ClipAlgorithm | None = gradient_clip_algorithm
         self.optim_progress: OptimizationProgress = OptimizationProgress()
+
+    @property
+    def run_progress(self) -> RunProgress:
+        return RunProgress(self.optim_progress.optimizer.step.total.completed, None, "optimizer steps")
+
+    def _progress_to_show(self) -> RunProgress | None:
+        return self.run_progress if self.run_progress.completed else None
 
     @abstractmethod
     def step_of(self, model: M) -> Callable[[B, int], O]:
