@@ -15,9 +15,14 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from typedloops import Trainer
-from typedloops.recipes.acquisition import Acquisition, margin_sampling, random_sampling
-from typedloops.recipes.active_learning import ActiveLearning
-from typedloops.recipes.label_pool import KnownLabels, TensorPool
+from typedloops.recipes.active_learning import (
+    Acquisition,
+    ActiveLearning,
+    KnownLabels,
+    TensorPool,
+    margin_sampling,
+    random_sampling,
+)
 
 Batch = tuple[Tensor, Tensor]
 

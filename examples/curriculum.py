@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from typedloops import BatchLoader, FitLoop, Trainer
-from typedloops.recipes.curriculum import Curriculum, CurriculumStage
-from typedloops.recipes.stage_rules import MetricPlateau
+from typedloops.recipes.curriculum import Curriculum, CurriculumStage, MetricPlateau
 
 Batch = tuple[Tensor, Tensor]
 

@@ -20,6 +20,7 @@ LAST_LINE = {
     "learned_regularization": r"test accuracy: best of fixed decays 0\.[67]\d\d, learnt decays 0\.(8[5-9]|9\d)\d",
     "noisy_labels": r"test accuracy: all labels 0\.[67]\d\d, right labels alone 0\.8\d\d, guided 0\.9[2-9]\d",
     "sharpness_aware": r"test accuracy: 0\.9[5-9]\d",
+    "successive_halving": "the same winner: True",
     "sinusoids": r"second order +[23]\.\d+ +0\.[4-8]\d+ +0\.[1-4]\d+ +0\.[1-3]\d+ +\(\d+ s of one core\)",
 }
 

@@ -31,14 +31,16 @@ from typedloops import (
     TrainingEpochLoop,
 )
 from typedloops.errors import CheckpointError, ConfigurationError, ModuleError
-from typedloops.recipes.acquisition import (
+from typedloops.recipes.active_learning import (
+    ActiveLearning,
+    ActiveLearningResult,
+    KnownLabels,
+    TensorPool,
     entropy_sampling,
     least_confidence_sampling,
     margin_sampling,
     random_sampling,
 )
-from typedloops.recipes.active_learning import ActiveLearning, ActiveLearningResult
-from typedloops.recipes.label_pool import KnownLabels, TensorPool
 from typedloops.testing import check_loop_contract
 
 # Callbacks of all kinds are given here, and entry loops that take what the default one does not.

@@ -32,8 +32,7 @@ from typedloops import (
     TrainingEpochLoop,
 )
 from typedloops.errors import ConfigurationError
-from typedloops.recipes.curriculum import Curriculum, CurriculumStage, StageResult
-from typedloops.recipes.stage_rules import MetricPlateau, MetricReached
+from typedloops.recipes.curriculum import Curriculum, CurriculumStage, MetricPlateau, MetricReached, StageResult
 from typedloops.testing import check_loop_contract
 
 # Callbacks of all kinds are given here, and entry loops that take what the default one does not.

@@ -10,7 +10,17 @@ import torch
 from torch import Tensor
 
 from tests.modules import Batch, Classifier, Loader, batches
-from typedloops import Callback, FitLoop, OptimizerLoop, Trainer, TrainingBatchLoop, TrainingEpochLoop, ValidationLoop
+from typedloops import (
+    Callback,
+    FitLoop,
+    Loop,
+    OptimizerLoop,
+    Slot,
+    Trainer,
+    TrainingBatchLoop,
+    TrainingEpochLoop,
+    ValidationLoop,
+)
 from typedloops.callbacks import ModuleHooks
 
 EVENTS = sorted(name for name in vars(Callback) if not name.startswith("_") and callable(getattr(Callback, name)))
@@ -304,3 +314,32 @@ def test_a_hook_of_ones_own() -> None:
 
     Trainer(callbacks=[Curious()], validate_loop=Surprising()).validate(Model(), batches(1))
     assert told == [("callback", 7), ("module", 7)]
+
+
+def test_a_class_that_is_given_as_what_makes_modules_has_no_hooks_itself() -> None:
+    told: list[str] = []
+
+    class Hooked(Classifier):
+        def setup(self, stage: str) -> None:
+            told.append(stage)
+
+        def on_train_epoch_start(self) -> None:
+            told.append("epoch")
+
+    class Makes(Loop[[type[Hooked]], None]):
+        fit_loop: Slot[FitLoop] = Slot()
+        made = False
+
+        def __init__(self) -> None:
+            self.fit_loop = FitLoop(max_epochs=1)
+
+        @property
+        def done(self) -> bool:
+            return self.made
+
+        def advance(self, make: type[Hooked]) -> None:
+            self.fit_loop.run(make(), batches(1))
+            self.made = True
+
+    Trainer(fit_loop=Makes()).fit(Hooked)
+    assert told == ["fit", "epoch"]

@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from tests.typing.good.models import Batch, Classifier, batches
 from tests.typing.good.recipe_active_learning import Scorer, Texts, oracle, person, pool
 from typedloops import Trainer
-from typedloops.recipes.acquisition import Acquisition, margin_sampling
-from typedloops.recipes.active_learning import ActiveLearning
-from typedloops.recipes.label_pool import LabelPool, Oracle
+from typedloops.recipes.active_learning import Acquisition, ActiveLearning, LabelPool, Oracle, margin_sampling
 
 
 def of_texts(predictions: Sequence[str]) -> Tensor:

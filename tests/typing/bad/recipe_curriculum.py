@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from tests.typing.good.models import Batch, Classifier, batches
 from tests.typing.good.recipe_curriculum import curriculum, plain, validated
 from typedloops import Trainer
-from typedloops.recipes.curriculum import Curriculum, CurriculumStage
-from typedloops.recipes.stage_rules import MetricPlateau, MetricReached, StageRule
+from typedloops.recipes.curriculum import Curriculum, CurriculumStage, MetricPlateau, MetricReached, StageRule
 
 
 class Trains(nn.Module):

@@ -11,15 +11,19 @@ from torch.optim import SGD, Optimizer
 
 from tests.typing.good.models import Batch, Classifier, batches
 from typedloops import FitLoop, PredictionLoop, TestLoop, Trainer, ValidationLoop
-from typedloops.recipes.acquisition import (
+from typedloops.recipes.active_learning import (
     Acquisition,
+    ActiveLearning,
+    ActiveLearningResult,
+    KnownLabels,
+    LabelPool,
+    Oracle,
+    TensorPool,
     entropy_sampling,
     least_confidence_sampling,
     margin_sampling,
     random_sampling,
 )
-from typedloops.recipes.active_learning import ActiveLearning, ActiveLearningResult
-from typedloops.recipes.label_pool import KnownLabels, LabelPool, Oracle, TensorPool
 
 
 class Scorer(nn.Module):

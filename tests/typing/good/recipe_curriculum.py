@@ -8,8 +8,14 @@ from typing import assert_type
 from tests.typing.good.models import Batch, Classifier, batches
 from typedloops import FitLoop, PredictionLoop, TestLoop, Trainer, ValidationLoop
 from typedloops.protocols import LoaderSource
-from typedloops.recipes.curriculum import Curriculum, CurriculumStage, StageResult
-from typedloops.recipes.stage_rules import MetricPlateau, MetricReached, StageRule
+from typedloops.recipes.curriculum import (
+    Curriculum,
+    CurriculumStage,
+    MetricPlateau,
+    MetricReached,
+    StageResult,
+    StageRule,
+)
 
 
 def freeze(model: Classifier) -> None:

@@ -7,13 +7,17 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from torch import nn
+
 from typedloops.errors import MisuseError
 from typedloops.loops.base.node import LoopNode
 from typedloops.loops.fit.stopping import FitLimits, FitPosition, StopReason
-from typedloops.loops.run.computing.modes import modes_of
+from typedloops.loops.run.computing.modes import load_modes_into, modes_of
+from typedloops.loops.run.computing.rng import RngStates
 from typedloops.loops.run.listeners import Listeners
 from typedloops.loops.run.optimization import Optimization
 from typedloops.loops.run.saving.optimization_state import load_optimization, optimization_state
+from typedloops.loops.run.saving.place import SavedPlace
 from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.trainer import Stage
 
@@ -28,20 +32,41 @@ class Continuation:
 
     Args:
         module: What was fitted.
-        optimization: Its optimizers and schedulers when that was over.
+        optimization: The state of its optimizers and schedulers when that was over.
         run_state: What the fit knew besides.
+        modes: Those of the module's parts then: somebody may evaluate it before it is saved.
+        rng: The random numbers then.
+        came_to: How many `epochs` were done then, and the `stop_reason`.
+        exact: Whether the later fit begins just there, with these random numbers, modes, metrics and times; otherwise
+            it goes on with those of its own time.
     """
 
-    def __init__(self, module: object, optimization: Optimization, run_state: Mapping[str, object]) -> None:
-        self._state = optimization_state(optimization, unwrapped(module))
+    def __init__(
+        self,
+        module: object,
+        optimization: Mapping[str, object],
+        run_state: Mapping[str, object],
+        modes: Mapping[str, object],
+        rng: Mapping[str, object],
+        came_to: Mapping[str, object],
+        *,
+        exact: bool = False,
+    ) -> None:
+        self._state = dict(optimization)
         self._run_state = dict(run_state)
-        # As the fit had them: somebody may evaluate the module before it is saved.
-        self._modes = modes_of(unwrapped(module))
+        self._modes = modes
+        self._rng = rng
+        self.came_to: Mapping[str, object] = came_to
+        self._exact = exact
         self._module = weakref.ref(unwrapped(module), self._forget)
 
     @classmethod
     def after(
-        cls, module: object, optimization: Optimization, run_state: Callable[[], Mapping[str, object]]
+        cls,
+        module: object,
+        optimization: Optimization,
+        run_state: Callable[[], Mapping[str, object]],
+        came_to: Mapping[str, object],
     ) -> Continuation | None:
         """What a fit leaves behind; None, with a line in the log, where there is no going on from that.
 
@@ -49,10 +74,28 @@ class Continuation:
         without a state.  The fit, which is over, does not fail for that.
         """
         try:
-            return cls(module, optimization, run_state())
+            own = unwrapped(module)
+            state = optimization_state(optimization, own)
+            return cls(module, state, run_state(), modes_of(own), RngStates().state_dict(), came_to)
         except Exception as error:
             logger.warning("this fit cannot be gone on from with resume=True: %r", error)
             return None
+
+    @classmethod
+    def of_state(cls, module: object, state: Mapping[str, Mapping[str, object]]) -> Continuation:
+        """One from which the fit of `module` goes on exactly where it was when `state_dict` gave this."""
+        parts = (state[part] for part in ("optimizers", "run", "modes", "rng", "came_to"))
+        return cls(module, *parts, exact=True)
+
+    def state_dict(self) -> dict[str, Mapping[str, object]]:
+        """All of it but the module, made of what a checkpoint can hold; nothing is copied."""
+        return {
+            "optimizers": self._state,
+            "run": self._run_state,
+            "modes": self._modes,
+            "rng": self._rng,
+            "came_to": self.came_to,
+        }
 
     def _forget(self, module: object) -> None:
         self._state.clear()
@@ -89,6 +132,19 @@ class Continuation:
             "optimizers": {**self._state, "windows": {}},
             "custom": dict(custom),
         }
+
+    @property
+    def place(self) -> SavedPlace | None:
+        """Where the later fit begins; None where it only has the states of optimizers and schedulers."""
+        return SavedPlace("idle", self._run_state) if self._exact else None
+
+    def arrived(self) -> None:
+        """The later fit is set up: whatever that has drawn or set leaves no trace, if it goes on exactly."""
+        if self._exact:
+            module = self._module()
+            if isinstance(module, nn.Module):
+                load_modes_into(module, self._modes)
+            RngStates(self._rng).restore()
 
     def is_of(self, module: object) -> bool:
         return self._module() is unwrapped(module)

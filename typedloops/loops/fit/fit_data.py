@@ -51,6 +51,8 @@ class FitData(Generic[B]):
         """When loaders were last made, under which random numbers if these were drawn for it, and their generators."""
         from typedloops.loops.run.passes.generators import own, packed, states_of
 
+        if self._loaded_at is None and self._resumed:
+            return dict(self._resumed)  # nothing was left to do: a later fit makes them
         return {
             "loaded_at": self._loaded_at,
             "rng": None if self._drawn is None else self._drawn.state_dict(),

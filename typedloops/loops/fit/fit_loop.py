@@ -260,7 +260,10 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         context.hook("on_train_start")()
         context.validated_at = monotonic()
         self._go_on(resumed)
-        if not self.passed("idle") and self.place.resumed is None:
+        if self.passed("idle"):
+            if self._resumed is not None:
+                self._resumed.arrived()
+        elif self.place.resumed is None:
             self.mark("idle")
 
     def advance(
@@ -344,6 +347,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             if resume:
                 self._resumed = check_continuation(where, self._continuation, model, restarting=self.restarting)
                 context.saver.order = max(context.saver.order, self._resumed.order)
+                self.place.resumed = self._resumed.place
             self._continuation = None
             limits = self.limits
             context.fitting = True
@@ -351,7 +355,8 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
             try:
                 with interruptible(context.stop.interrupt), saving_on_signals(context), saved_when_it_fails(context):
                     result = super().run(model, train_dataloaders, val_dataloaders)
-                self._continuation = Continuation.after(model, context.optimization, self.run_state)
+                came_to = {"epochs": result.epochs, "stop_reason": str(result.stop_reason)}
+                self._continuation = Continuation.after(model, context.optimization, self.run_state, came_to)
                 if self.parent is not None:
                     self.place.leave()  # a fit that is the whole can still be saved when it is torn down
                     self._leave_loops_around()
@@ -396,6 +401,10 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         """What the last fit of this loop leaves behind, if it came to its end and its module is still there."""
         ended = self._continuation
         return None if ended is None or ended.module is None else ended
+
+    def go_on_from(self, continuation: Continuation) -> None:
+        """Let the next `run(..., resume=True)` go on from there."""
+        self._continuation = continuation
 
     def _load(self, epoch: int) -> None:
         """Have the loaders for this epoch."""

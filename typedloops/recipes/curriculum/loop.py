@@ -22,7 +22,7 @@ from typedloops.protocols.data import LoaderSource, LoadersSource
 from typedloops.protocols.loop import LoopProtocol
 from typedloops.protocols.module import FitModule, StepOutput, TrainingModule
 from typedloops.protocols.trainer import Stage
-from typedloops.recipes.stage_rules import StageRule
+from typedloops.recipes.curriculum.stage_rules import StageRule
 
 B = TypeVar("B")
 B_co = TypeVar("B_co", covariant=True)

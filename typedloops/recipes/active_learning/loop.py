@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass
 from typing import ClassVar, Final, Generic, TypeAlias, cast, overload
 
 import torch
-from torch import Tensor
 from typing_extensions import Protocol, TypeVar
 
 from typedloops._core.escape import call, name_of
@@ -27,10 +25,12 @@ from typedloops.loops.run.unwrapped import unwrapped
 from typedloops.protocols.anything import Anything
 from typedloops.protocols.data import LoadersSource
 from typedloops.protocols.loop import LoopProtocol
-from typedloops.protocols.module import FitModule, PredictModule, StepOutput, TrainingModule
 from typedloops.protocols.trainer import Stage
-from typedloops.recipes.acquisition import Acquisition
-from typedloops.recipes.label_pool import LabelPool, Oracle
+from typedloops.recipes.active_learning.acquisition import Acquisition
+from typedloops.recipes.active_learning.checks import check_scores, check_settings, wrong_count
+from typedloops.recipes.active_learning.label_pool import LabelPool, Oracle
+from typedloops.recipes.active_learning.modules import LearningModule, ValidatedLearningModule
+from typedloops.recipes.active_learning.result import ActiveLearningResult, LearningRound
 
 B = TypeVar("B")
 B_contra = TypeVar("B_contra", contravariant=True)
@@ -48,46 +48,6 @@ AnyPrediction: TypeAlias = LoopProtocol[[Anything, Anything], list[Anything]]
 SCORING: Final = "scoring"
 LABELLED: Final = "labelled"
 FITTING: Final = "fitting"
-
-
-class LearningModule(TrainingModule[B_contra, StepOutput], PredictModule[U_contra, Q_co], Protocol):
-    """A module that trains on batches with labels and predicts for batches without."""
-
-
-class ValidatedLearningModule(
-    FitModule[B_contra, V_contra, StepOutput],
-    PredictModule[U_contra, Q_co],
-    Protocol[B_contra, V_contra, U_contra, Q_co],
-):
-    """The same with loaders to validate on."""
-
-
-@dataclass(frozen=True)
-class LearningRound:
-    """What one round came to.
-
-    Args:
-        labels: How many items had a label.
-        metrics: Those of its fit, the last validation's among them.
-    """
-
-    labels: int
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class ActiveLearningResult(Generic[Y]):
-    """What active learning comes to.
-
-    Args:
-        rounds: The learning curve.
-        indices: The items that have a label, in the order in which they got it.
-        labels: Their labels.
-    """
-
-    rounds: tuple[LearningRound, ...]
-    indices: tuple[int, ...]
-    labels: tuple[Y, ...]
 
 
 class ActiveLearning(
@@ -373,42 +333,3 @@ class Loadable(Protocol):
     """What weights are loaded into."""
 
     def load_state_dict(self, state_dict: Mapping[str, object], /) -> object: ...
-
-
-def check_settings(initial: int | tuple[int, ...], query: int, budget: int | None, max_rounds: int | None) -> None:
-    """Raise `ConfigurationError` unless these numbers make a run that begins and ends."""
-    first = initial if isinstance(initial, int) else len(initial)
-    numbers = {"initial": first, "query": query, "budget": budget, "max_rounds": max_rounds}
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise ConfigurationError(f"ActiveLearning.{name}", f"it is {number}", "Give a positive number.")
-    if budget is None and max_rounds is None:
-        raise ConfigurationError(
-            "ActiveLearning", "nothing says when it ends", "Give a `budget` of labels, or `max_rounds`."
-        )
-    if budget is not None and first > budget:
-        raise ConfigurationError(
-            "ActiveLearning.budget", f"it is {budget}, and {first} items are labelled first", "Raise it."
-        )
-    if not isinstance(initial, int) and (len(set(initial)) < len(initial) or min(initial) < 0):
-        raise ConfigurationError(
-            "ActiveLearning.initial", f"{list(initial)} are no indices of different items", "Give each index once."
-        )
-
-
-def check_scores(name: str, scores: Tensor, items: int, *, limited: bool = False) -> None:
-    """Raise `ConfigurationError` unless there is a score for each item; with a limit on batches, for the first ones."""
-    if scores.shape != (items,) and not (limited and scores.ndim == 1 and 0 < len(scores) < items):
-        raise ConfigurationError(
-            name,
-            f"it gave scores of shape {tuple(scores.shape)} for {items} items",
-            "Return one number for each item that is predicted for, in their order.",
-        )
-    if scores.isnan().any():
-        raise ConfigurationError(name, "a score is not a number", "Look at the predictions that it is given.")
-
-
-def wrong_count(oracle: object, given: int, asked: int) -> ConfigurationError:
-    return ConfigurationError(
-        name_of(oracle), f"it was asked for {asked} labels and gave {given}", "Give one for each index, in their order."
-    )

@@ -19,7 +19,7 @@ from typedloops.loops.run.saving.sources import CheckpointPath
 from typedloops.loops.run.settings.config import BatchCounts
 from typedloops.protocols.data import LoadersSource
 from typedloops.protocols.module import FitModule, StepOutput, TestModule, TrainingModule, ValidationModule
-from typedloops.recipes.maml_tasks import (
+from typedloops.recipes.maml.tasks import (
     InnerLoop,
     Tasks,
     TaskSteps,

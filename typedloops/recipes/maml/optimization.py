@@ -17,14 +17,17 @@ from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoopOf
 from typedloops.protocols.module import StepOutput, TrainingModule
-from typedloops.recipes.maml_evaluation import AdaptationEpochLoop as AdaptationEpochLoop
-from typedloops.recipes.maml_evaluation import AdaptationTestLoop as AdaptationTestLoop
-from typedloops.recipes.maml_evaluation import AdaptationValidationLoop as AdaptationValidationLoop
-from typedloops.recipes.maml_tasks import InnerLoop as InnerLoop
-from typedloops.recipes.maml_tasks import Tasks as Tasks
-from typedloops.recipes.maml_tasks import TaskSteps as TaskSteps
-from typedloops.recipes.maml_tasks import Weights as Weights
-from typedloops.recipes.maml_tasks import as_tasks, check_steps, means, module_of, weights_for
+from typedloops.recipes.maml.tasks import (
+    InnerLoop,
+    Tasks,
+    TaskSteps,
+    Weights,
+    as_tasks,
+    check_steps,
+    means,
+    module_of,
+    weights_for,
+)
 
 B = TypeVar("B", default=object)
 
