@@ -159,9 +159,7 @@ trainer.fit(model)  # E: call-overload ~ No overload variant of "run" of "FitLoo
 
 # What comes back.
 result: FitResult[float] = trainer.fit(model, data)  # E: assignment ~ expression has type "FitResult[Tensor]"
-print(
-    trainer.fit(model, data).metric
-)  # E: attr-defined ~ "FitResult[Tensor]" has no attribute "metric"; maybe "metrics"?
+print(trainer.fit(model, data).metric)  # E: attr-defined ~ has no attribute "metric"; maybe "metrics"?
 best: float = Trainer(fit_loop=Scores()).fit(model, data)  # E: assignment ~ expression has type "list[float]"
 
 # Misspelt names.
