@@ -289,7 +289,7 @@ def test_a_fit_inside_a_fit_is_ended_with_the_one_around_it() -> None:
         Trainer(max_epochs=2, callbacks=[Inside(times=2)]).fit(Classifier(), batches(4))
 
 
-def test_an_interrupted_fit_leaves_no_trace_on_the_next_of_the_same_run() -> None:
+def test_an_interrupted_fit_leaves_the_loop_around_it_that_runs_the_same_module() -> None:
     class Twice(Loop[[Any, Any], list[StopReason]]):
         fit_loop: Slot[FitLoop] = Slot()
 
@@ -307,8 +307,12 @@ def test_an_interrupted_fit_leaves_no_trace_on_the_next_of_the_same_run() -> Non
         def on_run_end(self) -> list[StopReason]:
             return self.reasons
 
-    reasons = Trainer(fit_loop=Twice()).fit(Pressing("training", 2), batches(3))
-    assert reasons == [StopReason.INTERRUPTED, StopReason.MAX_EPOCHS]
+    loop, module = Twice(), Pressing("training", 2)
+    trainer = Trainer(fit_loop=loop)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(module, batches(3))
+    assert loop.reasons == []
+    assert trainer.fit(module, batches(3)) == [StopReason.MAX_EPOCHS] * 2, "nothing of it is left on the next run"
 
 
 def test_an_evaluation_that_a_hook_runs_itself_is_a_keyboard_interrupt() -> None:

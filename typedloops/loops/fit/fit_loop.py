@@ -373,8 +373,9 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         Raises:
             KeyboardInterrupt: The fit was interrupted, and no fit around it ends by itself.
         """
-        around = contexts_of(self.parent) if self.parent is not None else []
-        if self.context.stop.interrupted and not any(context.fitting for context in around):
+        own = self.context  # a fit within a run of the same module is not a fit around itself
+        around = [context for context in contexts_of(self.parent) if context is not own] if self.parent else []
+        if own.stop.interrupted and not any(context.fitting for context in around):
             raise KeyboardInterrupt
 
     def run_state(self) -> dict[str, object]:

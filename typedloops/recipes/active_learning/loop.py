@@ -14,7 +14,6 @@ from typedloops.errors import ConfigurationError, InternalError
 from typedloops.loops.base import Loop, Slot, typed_connect
 from typedloops.loops.base.state import begin_anew
 from typedloops.loops.fit import FitLoop, FitResult
-from typedloops.loops.fit.stopping import StopReason
 from typedloops.loops.prediction import PredictionLoop
 from typedloops.loops.run.context import RunContext, find_context
 from typedloops.loops.run.opening import open_run
@@ -194,10 +193,12 @@ class ActiveLearning(
             if self.phase == LABELLED:
                 self._begin_fit(model)
                 self.phase = FITTING
-            result = self.fit_loop.run(model, pool.labelled(tuple(self.indices), tuple(self.labels)), val_dataloaders)
-        if result.stop_reason is StopReason.INTERRUPTED:
-            self.phase = LABELLED  # what was cut is done again
-            raise KeyboardInterrupt
+            data = pool.labelled(tuple(self.indices), tuple(self.labels))
+            try:
+                result = self.fit_loop.run(model, data, val_dataloaders)
+            except KeyboardInterrupt:
+                self.phase = LABELLED  # what was cut is done again
+                raise
         self.history.append({"labels": len(self.indices), "metrics": dict(result.metrics)})
         self.phase = SCORING
         self._run.hook("on_learning_round_end")(self._rounds[-1])

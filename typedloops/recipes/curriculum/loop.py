@@ -174,8 +174,6 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
         name = stage.name or f"stage_{index}"
         with self._run.called(name):
             result = fit.run(model, stage.train_dataloaders, stage.val_dataloaders)
-        if result.stop_reason is StopReason.INTERRUPTED:
-            raise KeyboardInterrupt
         self.results.append(
             {
                 "name": name,
