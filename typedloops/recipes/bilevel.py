@@ -160,7 +160,7 @@ class OuterStep(Generic[B, V]):
     def __init__(
         self, model: BilevelModule[B, V], functional: Functional, unrolled_steps: int, rate: float | None
     ) -> None:
-        self.__wrapped__ = model.outer_loss
+        self.__wrapped__: Callable[[V, int], Tensor] = model.outer_loss
         self._model = model
         self._functional = functional
         self._unrolled_steps = unrolled_steps

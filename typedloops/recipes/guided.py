@@ -120,7 +120,7 @@ class GuidedStep(Generic[B, V]):
     """
 
     def __init__(self, model: GuidedModule[B, V], functional: Functional) -> None:
-        self.__wrapped__ = model.training_losses
+        self.__wrapped__: Callable[[B, int], Tensor] = model.training_losses
         self._model = model
         self._functional = functional
 

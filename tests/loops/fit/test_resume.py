@@ -14,6 +14,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -277,10 +278,16 @@ def test_other_parameters() -> None:
 
 
 def test_what_is_kept_goes_with_the_module() -> None:
-    trainer, model = Trainer(max_epochs=1), Digits(MAKERS["plateau"])
+    optimizers: list[weakref.ref[Optimizer]] = []
+
+    class Looks(Callback):
+        def on_fit_end(self, trainer: TrainerView, module: object) -> None:
+            optimizers.extend(weakref.ref(optimizer) for optimizer in trainer.optimizers)
+
+    trainer, model = Trainer(max_epochs=1, callbacks=[Looks()]), Digits(MAKERS["plateau"])
     trainer.fit(model, *loaders())
+    assert len(optimizers) == 1
     gone = weakref.ref(model)
-    optimizers = [weakref.ref(thing) for thing in gc.get_objects() if type(thing) is torch.optim.SGD]
     kept = trainer.fit_loop._continuation
     assert kept is not None
     saved: Any = kept._state["optimizers"]

@@ -178,10 +178,6 @@ Trainer(fit_loop=Scores)  # E: arg-type ~ has incompatible type "type[Scores]"; 
 trainer.fit_loop.epoch_loop = Countdown()  # E: assignment ~ variable has type "TrainingEpochLoop[
 NoDone()  # E: abstract ~ Cannot instantiate abstract class "NoDone" with abstract attribute "done"
 trainer.fit_loop = Scores()  # E: assignment ~ expression has type "Scores", variable has type "FitLoop"
-Parent().child = Trainer(fit_loop=Scores()).fit(model, [1, 2])  # E: list-item ~ expected "tuple[Tensor, Tensor]"
-Trainer(fit_loop=Scores)  # E: arg-type ~ has incompatible type "type[Scores]"; expected "FitLoop | None"
-trainer.fit_loop.epoch_loop = Countdown()  # E: assignment ~ variable has type "TrainingEpochLoop[
-NoDone()  # E: abstract ~ NoDone
 Parent().child = YieldLoop[Batch]()  # E: assignment ~ variable has type "LoopProtocol[[int], int]"
 yielding = Trainer(fit_loop=FitLoopOf(TrainingEpochLoop(TrainingBatchLoop(YieldLoop[Batch]()))))
 yielding.fit(model, data)  # E: arg-type ~ "Classifier"; expected "YieldingModule[tuple[Tensor, Tensor]]"

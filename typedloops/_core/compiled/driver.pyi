@@ -1,11 +1,12 @@
 
-from typing_extensions import ParamSpec, TypeVar
+from typing_extensions import ParamSpec, TypeVar, disjoint_base
 
 from typedloops._core.contract import DrivenLoop
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+@disjoint_base
 class Iterations:
     """How often a loop has come round.
 

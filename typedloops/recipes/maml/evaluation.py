@@ -65,7 +65,7 @@ class AdaptationEpochLoop(EvaluationEpochLoop[Tasks[B]], Generic[B]):
     ) -> None:
         super().__init__(kind)
         self.inner_loop = inner_loop
-        self.steps = tuple(steps)
+        self.steps: tuple[int, ...] = tuple(steps)
         for count in self.steps:
             check_steps(f"{type(self).__name__}.steps", count, least=0)
         self.vectorized = vectorized

@@ -99,7 +99,7 @@ class AdaptationLoop(Loop[[TaskSteps[B], Weights, B, int], Weights], Generic[B])
 
     def on_run_start(self, tasks: TaskSteps[B], weights: Weights, support: B, steps: int) -> None:
         self._weights = weights
-        self.max_iterations = steps
+        self.max_iterations: int | None = steps
 
     def advance(self, tasks: TaskSteps[B], weights: Weights, support: B, steps: int) -> None:
         now = weights if self._weights is None else self._weights

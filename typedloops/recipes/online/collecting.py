@@ -94,7 +94,7 @@ class CollectLoop(StepLoop[M, object, Rollout], Generic[M]):
         self.reset_every = reset_every
         self.replay = replay
         self.rollout_progress: Progress[ReadyCompleted] = step_counter()
-        self.transitions = 0
+        self.transitions: int = 0
         self._stepped = environments_of(environments, seed=seed, replay=replay)
         self._returns = torch.zeros(self._stepped.count, dtype=torch.float64)
         self._lengths = torch.zeros(self._stepped.count, dtype=torch.int64)

@@ -34,7 +34,7 @@ class Recorded:
         self._records = replay and not isinstance(environment, Stateful)
         self._actions: list[Tensor] = []
         self._earlier: list[Tensor] = []
-        self.resets = 0
+        self.resets: int = 0
 
     def reset(self) -> object:
         """The first observation from the next seed."""

@@ -47,7 +47,7 @@ class SeparateEnvironments(Environments):
         ]
 
     def begin(self) -> None:
-        self.observations = torch.stack([self._begun(index) for index in range(self.count)])
+        self.observations: Tensor = torch.stack([self._begun(index) for index in range(self.count)])
 
     def step(self, actions: Tensor) -> StepResult:
         results = [self._done(index, action) for index, action in enumerate(actions)]

@@ -56,7 +56,7 @@ class VectorizedEnvironments(Environments):
         self._recorded = Recorded(self._environment, str(self.seed), self.replay)
 
     def begin(self) -> None:
-        self.observations = as_observation(self.name, self._recorded.reset())
+        self.observations: Tensor = as_observation(self.name, self._recorded.reset())
         self._ended = torch.zeros(self.count, dtype=torch.bool)
 
     def step(self, actions: Tensor) -> StepResult:

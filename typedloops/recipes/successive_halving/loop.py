@@ -180,7 +180,7 @@ class SuccessiveHalvingLoopOf(
             )
         self._configurations = configurations
         self._rungs = rungs(count, eta=self.eta, min_epochs=self.min_epochs, max_epochs=self.max_epochs)
-        self.max_iterations = sum(rung.candidates for rung in self._rungs)
+        self.max_iterations: int | None = sum(rung.candidates for rung in self._rungs)
         self.loader_start.see(train_dataloaders, val_dataloaders)
         make = cast("Callable[[object], M]", make_module)
         for index, state in self._loaded.items():
