@@ -106,7 +106,7 @@ def test_a_run_that_goes_on_in_the_middle(tmp_path: Path, batch: int, begun: str
 class Twice(Loop[[Classifier, Batch, int], Tensor]):
     """Calls the step twice for each batch."""
 
-    max_iterations = 2
+    total_iterations = 2
 
     @property
     def done(self) -> bool:
@@ -124,7 +124,7 @@ class Repeats(Loop[[int], None]):
 
     fit_loop: Slot[FitLoopOf[Classifier, Batch, Tensor]] = Slot()
     iteration_unit = "repeats"
-    max_iterations = 3
+    total_iterations = 3
 
     def __init__(self) -> None:
         leaf: LoopProtocol[[Classifier, Batch, int], Tensor] = Twice()

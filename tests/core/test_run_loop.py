@@ -22,6 +22,7 @@ class Base:
 
     fused: ClassVar[bool] = False
     restarting = False
+    _iterations: object = None
 
     @property
     def done(self) -> bool:

@@ -163,7 +163,7 @@ def test_when_it_ends(settings: dict[str, Any], labels: list[int]) -> None:
     loop = learning(**{"fit_loop": FitLoop(max_epochs=1), **settings})
     result = loop.run(Digits(), pool(), KnownLabels(digits()[1]))
     assert [each.labels for each in result.rounds] == labels
-    assert loop.completed_iterations == loop.max_iterations == len(labels)
+    assert loop.completed_iterations == loop.total_iterations == len(labels)
 
 
 def test_the_highest_scores_are_labelled_and_ties_in_the_order_of_the_items() -> None:

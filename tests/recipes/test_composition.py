@@ -81,7 +81,7 @@ class Retried(Loop[[Any, Any, Any], Any]):
 
     def __init__(self, fit_loop: LoopProtocol[[Any, Any, Any], Any]) -> None:
         self.fit_loop = fit_loop
-        self.max_iterations = 3
+        self.total_iterations = 3
         self.failures = 0
         self.result: Any = None
 
@@ -113,7 +113,7 @@ class Repeated(Loop[[int], list[Any]]):
 
     def __init__(self, repeats: int = 2) -> None:
         self.inner = KFoldLoopOf(yielding_fit(), 2)
-        self.repeats = self.max_iterations = repeats
+        self.repeats = self.total_iterations = repeats
         self.scores: list[list[float]] = []
 
     @property

@@ -166,7 +166,7 @@ def test_each_stage_has_its_data_and_its_length() -> None:
     assert [set(each.metrics) for each in results] == [{"train_loss"}, *[{"train_loss", "val_loss"}] * 2]
     assert len(weights) == 6
     loop = trainer.fit_loop
-    assert loop.completed_iterations == loop.max_iterations == 3
+    assert loop.completed_iterations == loop.total_iterations == 3
 
 
 def test_it_is_what_one_writes_with_fits_one_after_the_other() -> None:

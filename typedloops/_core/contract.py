@@ -19,6 +19,7 @@ class DrivenLoop(Protocol[P, R_co]):
 
     fused: ClassVar[bool]
     restarting: bool
+    _iterations: object
 
     @property
     def skip(self) -> bool: ...

@@ -55,11 +55,13 @@ class ProgressBar(Callback[object]):
         )
         self._task = self._bar.add_task("", visible=False)
         self._nested: dict[str, TaskID] = {}
+        self._runs = 0
         self._updated = 0.0
         self._shown = ""
 
     def setup(self, trainer: TrainerView, module: object, stage: str) -> None:
         self._shown = ""
+        self._runs += 1
         if self._live:
             self._bar.start()
             self._show_nested(trainer)
@@ -108,10 +110,12 @@ class ProgressBar(Callback[object]):
     on_predict_batch_end = on_validation_batch_end
 
     def teardown(self, trainer: TrainerView, module: object, stage: str) -> None:
+        self._runs -= 1
         if self._live:
             self._bar.update(self._task, visible=False)
             self._show_nested(trainer)
-            self._bar.stop()
+            if not self._runs:
+                self._bar.stop()
 
     def _show(self, trainer: TrainerView, what: str, done: int) -> None:
         """Begin a bar, unless it is there already: a run may go on in the middle of its batches."""
@@ -138,7 +142,7 @@ class ProgressBar(Callback[object]):
             if (progress := loop.run_progress) is None:
                 continue
             if path not in self._nested:
-                self._nested[path] = self._bar.add_task(path)
+                self._nested[path] = self._bar.add_task(path, total=None)
             self._bar.update(
                 self._nested[path],
                 description=f"{path}, {progress.unit}",

@@ -292,7 +292,10 @@ def test_a_loop_that_forgets_to_call_its_base_is_sound() -> None:
     loop = Forgetful("x")
     assert loop.run(2) == 2
     assert loop.path == ""
-    assert loop.state_dict() == {"version": 1, "loops": {".": {"iterations": 2, "fields": {}, "custom": {}}}}
+    assert loop.state_dict() == {
+        "version": 1,
+        "loops": {".": {"iterations": {"completed": 2, "unfinished": False}, "fields": {}, "custom": {}}},
+    }
 
 
 def test_run_takes_the_inputs_that_the_loop_declares() -> None:

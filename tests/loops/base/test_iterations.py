@@ -20,7 +20,7 @@ class Rounds(Loop[[int], int]):
     iteration_unit: ClassVar[str] = "rounds"
 
     def __init__(self, rounds: int = 3, leaves_at: int = -1, fails_at: int = -1) -> None:
-        self.max_iterations = rounds
+        self.total_iterations = rounds
         self.rounds = rounds
         self.leaves_at = leaves_at
         self.fails_at = fails_at

@@ -71,7 +71,11 @@ class Custom(Leaf):
 def entry(
     fields: Mapping[str, object], custom: Mapping[str, object] | None = None, iterations: int = 0
 ) -> dict[str, object]:
-    return {"iterations": iterations, "fields": dict(fields), "custom": custom or {}}
+    return {
+        "iterations": {"completed": iterations, "unfinished": False},
+        "fields": dict(fields),
+        "custom": custom or {},
+    }
 
 
 def leaf_entry(value: int, ready: int = 0) -> dict[str, object]:
@@ -200,10 +204,28 @@ def test_a_tuple_becomes_a_list() -> None:
     assert loop.sizes == [1, [2, 3]]
 
 
-def test_every_loop_is_restarting_after_its_state_was_loaded() -> None:
+def test_the_root_is_restarting_after_its_state_was_loaded() -> None:
     tree = family()
     tree.load_state_dict(tree.state_dict())
-    assert [loop.restarting for _, loop in tree.walk() if isinstance(loop, Loop)] == [True] * 5
+    assert [loop.restarting for _, loop in tree.walk() if isinstance(loop, Loop)] == [True, *[False] * 4]
+
+
+def test_below_the_root_what_was_in_the_middle_of_a_run_is_restarting() -> None:
+    class Failing(Leaf):
+        def advance(self) -> None:
+            saved.append(tree.state_dict())
+            raise OSError
+
+    saved: list[dict[str, object]] = []
+    tree = Pair(Leaf(1), Failing(2), rounds=1)
+    with pytest.raises(OSError):
+        tree.run()
+    saved.append(tree.state_dict())  # an error has left them: they have not come to their ends
+    for state in saved:
+        other = Pair(Leaf(1), Failing(2), rounds=1)
+        other.load_state_dict(state)
+        restarting = {path for path, loop in other.walk() if isinstance(loop, Loop) and loop.restarting}
+        assert restarting == {"", "second"}
 
 
 def test_a_run_ends_the_restart_of_every_loop_that_ran() -> None:
@@ -326,8 +348,11 @@ BAD_ENTRIES: dict[str, tuple[str, Callable[[dict[str, object]], object], str]] =
     ),
     "iterations that are no count": (
         LEAF,
-        put("iterations", -1),
-        f"Leaf at '{LEAF}': its iterations are -1. Load what `state_dict()` returned.",
+        put("iterations", {"completed": -1, "unfinished": False}),
+        (
+            f"Leaf at '{LEAF}': its iterations are {{'completed': -1, 'unfinished': False}}. "
+            "Load what `state_dict()` returned."
+        ),
     ),
     "fields that are no mapping": (
         LEAF,

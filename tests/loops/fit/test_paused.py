@@ -175,6 +175,10 @@ def test_it_goes_on_without_a_trainer() -> None:
     assert loop.run(module, batches(), resume=True).batches == 12
     assert same(module, whole)
     assert loop.run(Classifier(), batches()).batches == 12, "the next fit begins anew"
+    assert refused(lambda: paused.take_up(loop)) == (
+        "PausedFit.take_up: FitLoop: it was taken up before, and has trained on since. "
+        "Keep what `PausedFit.after` gives when that fit has ended, and take that up."
+    )
 
 
 def test_a_fit_that_had_nothing_left_to_do_still_knows_its_loaders() -> None:

@@ -12,14 +12,16 @@ class Iterations:
 
     Args:
         completed: How many iterations of the present or last run are completed.
+        unfinished: Whether that run has not come to its end: it is under way, or was left by an error.
     """
 
     completed: int
+    unfinished: bool
     running: bool
     """Whether the loop is in the middle of a run."""
 
-    def __init__(self, completed: int = 0) -> None: ...
-    def __reduce__(self) -> tuple[type[Iterations], tuple[int]]: ...
+    def __init__(self, completed: int = 0, unfinished: bool = False) -> None: ...
+    def __reduce__(self) -> tuple[type[Iterations], tuple[int, bool]]: ...
 
 def run_loop(loop: DrivenLoop[_P, _R], base: type[object], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
     """Run `loop` once and return what its `on_run_end` returns.

@@ -29,13 +29,15 @@ class _Property:
 cdef class Iterations:
     cdef public long completed
     cdef public bint running
+    cdef public bint unfinished
 
-    def __init__(self, long completed=0):
+    def __init__(self, long completed=0, bint unfinished=False):
         self.completed = completed
         self.running = False
+        self.unfinished = unfinished
 
     def __reduce__(self):
-        return Iterations, (self.completed,)
+        return Iterations, (self.completed, self.unfinished)
 
 
 def run_loop(loop, base, /, *args, **kwargs):
@@ -59,7 +61,9 @@ def run_loop(loop, base, /, *args, **kwargs):
             iterate(loop, cls, iterations, args, kwargs, base)
         loop.restarting = False
         current = loop.on_run_end
-        return current()
+        result = current()
+        iterations.unfinished = False
+        return result
     except StopIteration as stop:
         escaped = escaped_from(_Property(loop, current) if isinstance(current, str) else current)
         loop.tell_where(escaped)
@@ -73,17 +77,17 @@ def run_loop(loop, base, /, *args, **kwargs):
 
 
 cdef Iterations begin(object loop):
-    cdef dict held = loop.__dict__
-    cdef object found = held.get("_iterations")
+    # Not by its `__dict__`: Python keeps the attributes of an object faster as long as nobody has asked for that.
+    cdef object found = loop._iterations
     cdef Iterations iterations
     if type(found) is not Iterations:
         iterations = Iterations()
-        held["_iterations"] = iterations
+        loop._iterations = iterations
     else:
         iterations = <Iterations>found
         if not loop.restarting:
             iterations.completed = 0
-    iterations.running = True
+    iterations.running = iterations.unfinished = True
     return iterations
 
 

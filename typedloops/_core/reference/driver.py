@@ -16,15 +16,17 @@ class Iterations:
 
     Args:
         completed: How many iterations of the present or last run are completed.
+        unfinished: Whether that run has not come to its end: it is under way, or was left by an error.
     """
 
-    def __init__(self, completed: int = 0) -> None:
+    def __init__(self, completed: int = 0, unfinished: bool = False) -> None:
         self.completed = completed
+        self.unfinished = unfinished
         self.running: bool = False
         """Whether the loop is in the middle of a run."""
 
-    def __reduce__(self) -> tuple[type[Iterations], tuple[int]]:
-        return Iterations, (self.completed,)
+    def __reduce__(self) -> tuple[type[Iterations], tuple[int, bool]]:
+        return Iterations, (self.completed, self.unfinished)
 
 
 def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -74,7 +76,9 @@ def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwa
             _iterate(loop, iterations, *args, **kwargs)
         loop.restarting = False
         current = loop.on_run_end
-        return loop.on_run_end()
+        result = loop.on_run_end()
+        iterations.unfinished = False
+        return result
     except StopIteration as stop:
         escaped = escaped_from(_Property(loop, current) if isinstance(current, str) else current)
         loop.tell_where(escaped)
@@ -89,13 +93,12 @@ def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwa
 
 def _begin(loop: DrivenLoop[P, object]) -> Iterations:
     """The count of a run that begins, at 0 unless one was loaded."""
-    held: object = vars(loop).get("_iterations")
+    held: object = loop._iterations
     if not isinstance(held, Iterations):
-        held = Iterations()
-        vars(loop)["_iterations"] = held
+        held = loop._iterations = Iterations()
     elif not loop.restarting:
         held.completed = 0
-    held.running = True
+    held.running = held.unfinished = True
     return held
 
 

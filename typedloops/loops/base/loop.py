@@ -71,13 +71,13 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
     iteration_unit: ClassVar[str] = "iterations"
     """What an iteration is called where progress is shown, in the plural: `folds`, say."""
 
-    max_iterations: int | None = None
-    """How many iterations a run has at most, to be shown; None where that is not known.  `done` ends it, not this."""
+    total_iterations: int | None = None
+    """How many iterations a run is to have, to be shown; None where that is not known.  It is `done` that ends it."""
 
     restarting: bool = False
     """Whether state was loaded and no iteration has been completed since; loaded during a run, until that ends."""
 
-    _iterations: Iterations | None = None
+    _iterations: object = None
 
     fused: ClassVar[bool] = False
     """Whether `advance_all` stands for the `while`; worked out for each class."""
@@ -110,12 +110,12 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
         counts by itself: here it is 0.
         """
         held = self._iterations
-        return 0 if held is None or _counts_itself(self) else held.completed
+        return held.completed if isinstance(held, Iterations) and not _counts_itself(self) else 0
 
     @property
     def run_progress(self) -> RunProgress | None:
         """How far the present or last run has come, as `tree()` and the progress bar show it; None shows nothing."""
-        return RunProgress(self.completed_iterations, self.max_iterations, self.iteration_unit)
+        return RunProgress(self.completed_iterations, self.total_iterations, self.iteration_unit)
 
     def _progress_to_show(self) -> RunProgress | None:
         return None if self._iterations is None or _counts_itself(self) else self.run_progress
@@ -132,7 +132,12 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
     @property
     def under_way(self) -> bool:
         """Whether this loop is in the middle of a run."""
-        return self._iterations is not None and self._iterations.running
+        return isinstance(self._iterations, Iterations) and self._iterations.running
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the last run has not come to its end: it is under way, or was left by an error."""
+        return isinstance(self._iterations, Iterations) and self._iterations.unfinished
 
     @property
     def skip(self) -> bool:

@@ -27,10 +27,12 @@ class SavableLoop(Protocol):
 
     state_fields: ClassVar[tuple[str, ...]]
     restarting: bool
-    _iterations: Iterations | None
+    _iterations: object
 
     @property
     def completed_iterations(self) -> int: ...
+    @property
+    def unfinished(self) -> bool: ...
 
     def walk(self) -> Iterator[tuple[str, AnyLoop]]: ...
     def on_save_checkpoint(self) -> dict[str, object]: ...
@@ -48,9 +50,10 @@ def load_state(root: SavableLoop, state: Mapping[str, object]) -> None:
             undo.callback(_undoing(path, loop))
             _load(path, loop, states[path])
         undo.pop_all()
-    for _, loop in _nodes(root):
+    for path, loop in _nodes(root):
         if isinstance(loop, SavableLoop):
-            loop.restarting = True
+            # What was not in the middle of a run begins anew when its parent comes to it.
+            loop.restarting = path == ROOT or loop.unfinished
 
 
 def _undoing(path: str, loop: AnyLoop) -> Callable[[], None]:
@@ -86,7 +89,8 @@ def _state_of(path: str, loop: AnyLoop) -> dict[str, object]:
     if isinstance(loop, SavableLoop):
         fields = {name: _saved_value(path, loop, name) for name in fields_of(type(loop))}
         custom = copy.deepcopy(loop.on_save_checkpoint())
-        return {"iterations": loop.completed_iterations, "fields": fields, "custom": custom}
+        iterations = {"completed": loop.completed_iterations, "unfinished": loop.unfinished}
+        return {"iterations": iterations, "fields": fields, "custom": custom}
     return {"own": copy.deepcopy(dict(loop.state_dict()))} if isinstance(loop, Stateful) else {}
 
 
@@ -150,9 +154,7 @@ def _check_parts(path: str, loop: AnyLoop, state: Mapping[str, object]) -> None:
     where = f"{type(loop).__name__} at {path!r}"
     if isinstance(loop, SavableLoop):
         _same_keys(where, "parts", state.keys(), {"iterations", "fields", "custom"})
-        iterations = state["iterations"]
-        if type(iterations) is not int or iterations < 0:
-            raise StateError(where, f"its iterations are {iterations!r}", "Load what `state_dict()` returned.")
+        iterations_of(where, state)
         fields = _mapping(where, state["fields"])
         _same_keys(where, "fields", fields.keys(), set(fields_of(type(loop))))
         _mapping(where, state["custom"])
@@ -164,10 +166,31 @@ def _load(path: str, loop: AnyLoop, state: Mapping[str, object]) -> None:
     if isinstance(loop, SavableLoop):
         for name, value in _mapping(path, state["fields"]).items():
             _load_field(loop, name, value)
-        loop._iterations = Iterations(cast("int", state["iterations"]))  # pyright: ignore[reportPrivateUsage]
+        _load_iterations(loop, iterations_of(path, state))
         loop.on_load_checkpoint(copy.deepcopy(_mapping(path, state["custom"])))
     elif isinstance(loop, Stateful):
         loop.load_state_dict(copy.deepcopy(_mapping(path, state["own"])))
+
+
+def iterations_of(where: str, state: Mapping[str, object]) -> Iterations:
+    """How far a loop had come when its state was taken.
+
+    Raises:
+        StateError: It is not said in the way of `state_dict`.
+    """
+    told = _mapping(where, state["iterations"])
+    completed, unfinished = told.get("completed"), told.get("unfinished")
+    if type(completed) is not int or completed < 0 or type(unfinished) is not bool:
+        raise StateError(where, f"its iterations are {dict(told)}", "Load what `state_dict()` returned.")
+    return Iterations(completed, unfinished)
+
+
+def _load_iterations(loop: SavableLoop, loaded: Iterations) -> None:
+    held = loop._iterations  # pyright: ignore[reportPrivateUsage]
+    if isinstance(held, Iterations) and held.running:  # the driver goes on counting with the one that it has
+        held.completed = loaded.completed
+    else:
+        loop._iterations = loaded  # pyright: ignore[reportPrivateUsage]
 
 
 def _load_field(loop: SavableLoop, name: str, value: object) -> None:
@@ -196,11 +219,3 @@ def _same_keys(where: str, what: str, given: Iterable[str], expected: Iterable[s
         raise StateError(
             where, f"the state lacks the {what} {missing}", f"It has {given}: build the tree that was saved."
         )
-
-
-def begin_anew(loop: object) -> None:
-    """Let the next run of a loop begin anew, whatever was loaded: it was not under way when that was saved."""
-    if isinstance(loop, SavableLoop):
-        for _, node in loop.walk():
-            if isinstance(node, SavableLoop):
-                node.restarting = False

@@ -39,12 +39,15 @@ def add_whereabouts(error: Exception, loop: LocatedLoop) -> None:
         setattr(error, MARK, True)
     with suppress(Exception):  # the error that is on its way is the one to tell
         under_way = [loop, *(node for node in _around(loop) if node.under_way)]
-        add_note(error, "\n".join(f"in {_named(node)}{node.whereabouts}" for node in under_way))
+        add_note(error, "\n".join(f"in {_told(node)}" for node in under_way))
 
 
-def _named(loop: LocatedLoop) -> str:
+def _told(loop: LocatedLoop) -> str:
     kind = type(loop).__name__
-    return f"{loop.path} ({kind})" if loop.path else kind
+    named = f"{loop.path} ({kind})" if loop.path else kind
+    with suppress(Exception):
+        named += loop.whereabouts
+    return named
 
 
 def _around(loop: LocatedLoop) -> Iterator[LocatedLoop]:

@@ -8,12 +8,11 @@ from typing import Generic, cast
 from typing_extensions import Self, TypeVar
 
 from typedloops.errors import MisuseError
-from typedloops.loops.base.node import LoopNode
-from typedloops.loops.base.state import SavableLoop, collect_state, load_state
+from typedloops.loops.base.state import collect_state, load_state
 from typedloops.loops.fit.continuation import Continuation
 from typedloops.loops.fit.fit_loop import FitLoopOf
 from typedloops.loops.fit.stopping import StopReason
-from typedloops.loops.run.context import InRun
+from typedloops.loops.run.begin_anew import begin_anew
 from typedloops.loops.run.listeners import listener
 from typedloops.loops.run.saving.callback_states import load_states_into, states_of
 from typedloops.loops.run.saving.custom import Custom
@@ -57,6 +56,7 @@ class PausedFit(Generic[M]):
         self.callbacks: Sequence[object] = callbacks
         self._loops = loops
         self._continuation = continuation
+        self._taken_up = False
 
     @classmethod
     def after(cls, fit_loop: FitLoopOf[M, B, S], module: M, callbacks: Sequence[object] = ()) -> Self:
@@ -93,9 +93,17 @@ class PausedFit(Generic[M]):
         """Let the next `fit_loop.run(module, ..., resume=True)` go on with it.
 
         Raises:
+            MisuseError: It was taken up before.
             StateError: The loops are others than those that it was fitted by.
         """
+        if self._taken_up:
+            raise MisuseError(
+                f"PausedFit.take_up: {fit_loop.path or type(fit_loop).__name__}",
+                "it was taken up before, and has trained on since",
+                "Keep what `PausedFit.after` gives when that fit has ended, and take that up.",
+            )
         load_state(fit_loop, self._loops)
+        self._taken_up = True
         begin_anew(fit_loop)
         fit_loop.go_on_from(Continuation.of_state(self.module, self._continuation.state_dict()))
 
@@ -134,12 +142,3 @@ class PausedFit(Generic[M]):
         continuation = cast("Mapping[str, Mapping[str, object]]", parts["continuation"])
         load_states_into(where, callbacks, parts["callbacks"], exact=False)
         return cls(module, parts["loops"], Continuation.of_state(module, continuation), callbacks)
-
-
-def begin_anew(root: LoopNode) -> None:
-    """Let the next run of a tree begin anew, whatever was loaded into it before or came of a run that failed."""
-    for _, loop in root.walk():
-        if isinstance(loop, InRun):
-            loop.place.leave()
-        if isinstance(loop, SavableLoop):
-            loop.restarting = False

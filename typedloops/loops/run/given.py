@@ -59,7 +59,7 @@ def given_callbacks(loop: LoopNode, around: Around | None, *, hosted: bool) -> t
 
 def given_name(loop: LoopNode, around: Around | None) -> str:
     """What a new run is called where metrics go; empty where no loop around it gives it a name."""
-    own = [str(giver.run_name) for giver in _givers(loop, around)]
+    own = [str(giver.run_name or "") for giver in _givers(loop, around)]
     return "/".join(filter(None, ["" if around is None else around.name, *own]))
 
 

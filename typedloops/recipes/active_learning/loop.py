@@ -12,9 +12,9 @@ from typing_extensions import Protocol, TypeVar
 from typedloops._core.escape import call, name_of
 from typedloops.errors import ConfigurationError, InternalError
 from typedloops.loops.base import Loop, Slot, typed_connect
-from typedloops.loops.base.state import begin_anew
 from typedloops.loops.fit import FitLoop, FitResult
 from typedloops.loops.prediction import PredictionLoop
+from typedloops.loops.run.begin_anew import begin_anew
 from typedloops.loops.run.context import RunContext, find_context
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.saving.module_state import weights_of
@@ -176,7 +176,7 @@ class ActiveLearning(
         val_dataloaders: LoadersSource[object] | None,
     ) -> None:
         self._size = len(pool)
-        self.max_iterations: int | None = self._most_rounds(len(pool))
+        self.total_iterations: int | None = self._most_rounds(len(pool))
         if self.from_initial_weights and self._initial_weights is None:
             self._initial_weights = copy.deepcopy(dict(weights_of(unwrapped(model))))
 

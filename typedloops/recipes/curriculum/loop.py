@@ -11,9 +11,9 @@ from typing_extensions import Never, TypeVar
 from typedloops._core.escape import call
 from typedloops.errors import ConfigurationError, InternalError
 from typedloops.loops.base import Loop, SlotList, typed_connect
-from typedloops.loops.base.state import begin_anew
 from typedloops.loops.fit import FitResult
 from typedloops.loops.fit.stopping import StopReason
+from typedloops.loops.run.begin_anew import begin_anew
 from typedloops.loops.run.context import RunContext, find_context
 from typedloops.loops.run.opening import open_run
 from typedloops.loops.run.saving.sources import CheckpointPath, resumed_from
@@ -160,7 +160,7 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
             self.begun, self.history, self.results = 0, [], []
 
     def on_run_start(self, model: object, stages: Sequence[CurriculumStage[object, object]]) -> None:
-        self.max_iterations: int | None = len(stages)
+        self.total_iterations: int | None = len(stages)
 
     def advance(self, model: object, stages: Sequence[CurriculumStage[object, object]]) -> None:
         index = len(self.results)

@@ -18,6 +18,7 @@ from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.result import FitResult
 from typedloops.loops.prediction import PredictionLoop
+from typedloops.loops.run.begin_anew import begin_anew
 from typedloops.loops.run.computing.seeding import seed_generators
 from typedloops.loops.run.context import InRun, find_context
 from typedloops.loops.run.requirements import check_module
@@ -186,7 +187,7 @@ class KFoldLoopOf(
         seed_generators(seed_of(self.seed, "folds"))
         folds = folds_of(self.splitter, self._items, labels, groups)
         self._folds = chosen(folds, self.only)
-        self.max_iterations: int | None = len(self._folds)
+        self.total_iterations: int | None = len(self._folds)
         digest = digest_of(self._folds)
         if self._digest not in ("", digest):
             raise StateError(
@@ -199,7 +200,7 @@ class KFoldLoopOf(
         self._results = [result_of(state, fold.train, fold.val) for fold, state in done]
         self._loaded = []
         if self.restarting and not _goes_on_within(self.fit_loop):
-            _begin_anew(self.fit_loop)
+            begin_anew(self.fit_loop)
 
     def advance(
         self,
@@ -314,10 +315,3 @@ def _goes_on_within(loop: object) -> bool:
     """Whether a checkpoint was taken in the middle of a loop, so that it finds its place again."""
     nodes = [node for _, node in loop.walk()] if isinstance(loop, LoopNode) else []
     return any(isinstance(node, InRun) and node.place.resumed is not None for node in nodes)
-
-
-def _begin_anew(loop: object) -> None:
-    """Let a loop forget how far it was: it was loaded without the weights that belong to that."""
-    for _, node in loop.walk() if isinstance(loop, LoopNode) else ():
-        if isinstance(node, Loop):
-            node.restarting = False

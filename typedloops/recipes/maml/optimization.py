@@ -87,19 +87,19 @@ class AdaptationLoop(Loop[[TaskSteps[B], Weights, B, int], Weights], Generic[B])
 
     @property
     def run_progress(self) -> RunProgress | None:
-        return RunProgress(self._taken, self.max_iterations, self.iteration_unit) if self.under_way else None
+        return RunProgress(self._taken, self.total_iterations, self.iteration_unit) if self.under_way else None
 
     # Of its own count: what was loaded with the tree is that of a batch which is over.
     @property
     def done(self) -> bool:
-        return self._taken >= (self.max_iterations or 0)
+        return self._taken >= (self.total_iterations or 0)
 
     def reset(self) -> None:
         self._taken = 0
 
     def on_run_start(self, tasks: TaskSteps[B], weights: Weights, support: B, steps: int) -> None:
         self._weights = weights
-        self.max_iterations: int | None = steps
+        self.total_iterations: int | None = steps
 
     def advance(self, tasks: TaskSteps[B], weights: Weights, support: B, steps: int) -> None:
         now = weights if self._weights is None else self._weights

@@ -102,7 +102,7 @@ class CollectLoop(StepLoop[M, object, Rollout], Generic[M]):
         self._steps: list[tuple[Tensor, Tensor, StepResult]] = []
 
     @property
-    def max_iterations(self) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+    def total_iterations(self) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.steps
 
     @property

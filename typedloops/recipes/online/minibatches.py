@@ -84,7 +84,7 @@ class MinibatchLoop(StepLoop[M, D, S], Generic[M, D, B, S]):
         return split_along_items(_taken(samples, order), self.minibatch_size)
 
     @property
-    def max_iterations(self) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+    def total_iterations(self) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.passes
 
     @property

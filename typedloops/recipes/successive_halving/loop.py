@@ -15,8 +15,9 @@ from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.fit_loop import FitLoopOf
-from typedloops.loops.fit.paused import PausedFit, begin_anew
+from typedloops.loops.fit.paused import PausedFit
 from typedloops.loops.fit.stopping import StopReason
+from typedloops.loops.run.begin_anew import begin_anew
 from typedloops.loops.run.computing.seeding import LARGEST_SEED, seed_generators
 from typedloops.loops.run.loader_start import LoaderStart
 from typedloops.protocols.data import LoaderSource, LoadersSource
@@ -180,7 +181,7 @@ class SuccessiveHalvingLoopOf(
             )
         self._configurations = configurations
         self._rungs = rungs(count, eta=self.eta, min_epochs=self.min_epochs, max_epochs=self.max_epochs)
-        self.max_iterations: int | None = sum(rung.candidates for rung in self._rungs)
+        self.total_iterations: int | None = sum(rung.candidates for rung in self._rungs)
         self.loader_start.see(train_dataloaders, val_dataloaders)
         make = cast("Callable[[object], M]", make_module)
         for index, state in self._loaded.items():

@@ -100,8 +100,8 @@ def named(part: str, depth: int) -> str:
 
 
 def under_way(root: LoopNode) -> list[str]:
-    """The paths of the loops that are in the middle of a run."""
-    return [path or "." for path, loop in root.walk() if isinstance(loop, Loop) and loop.under_way]
+    """The paths of the loops whose run has not come to its end."""
+    return [path or "." for path, loop in root.walk() if isinstance(loop, Loop) and loop.unfinished]
 
 
 def tree_of(root: LoopNode) -> dict[str, object]:
