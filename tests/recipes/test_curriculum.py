@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -208,8 +207,8 @@ def test_another_tree_in_a_later_stage() -> None:
     tree = FitLoopOf(TrainingEpochLoop(TrainingBatchLoop(SignDescent())), max_epochs=1)
     loop = Curriculum([FitLoop(max_epochs=1), FitLoop()])
     loop.stages[1] = tree
-    first = stages()[0]
-    results = loop.run(Growing(), [first, replace(first, name="signs")])
+    alike = [CurriculumStage(lambda: loader(4), prepare=head_alone) for _ in range(2)]
+    results = loop.run(Growing(), alike)
     assert [each.optimizer_steps for each in results] == [5, 0]
     assert [child.kind for child in loop.tree().children] == ["FitLoop", "FitLoopOf"]
 
