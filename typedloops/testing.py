@@ -378,17 +378,22 @@ def as_plain(value: object) -> object:
     Raises:
         TypeError: It is something else.
     """
-    torch = sys.modules.get("torch")  # a loop of one's own may need none
-    if torch is None or not isinstance(value, torch.Tensor):
-        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
-    return {TENSOR: [str(value.dtype).removeprefix("torch."), value.tolist()]}
+    if "torch" in sys.modules:  # a loop of one's own may need none
+        import torch
+
+        if isinstance(value, torch.Tensor):
+            # torch does not say of what the list is
+            numbers = cast("list[object]", value.tolist())  # pyright: ignore[reportUnknownMemberType]
+            return {TENSOR: [str(value.dtype).removeprefix("torch."), numbers]}
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def from_plain(value: dict[str, object]) -> object:
     """What `as_plain` was given."""
     if value.keys() != {TENSOR}:
         return value
-    torch = sys.modules["torch"]
+    import torch
+
     name, values = cast("tuple[str, list[object]]", value[TENSOR])
     return torch.tensor(values, dtype=getattr(torch, name))
 
