@@ -27,7 +27,7 @@ from typedloops.protocols.loop import AnyLoop
 from typedloops.protocols.module import TrainingModule
 from typedloops.testing import check_loop_contract
 
-BASES = {"Loop", "EvaluationLoop", "FitLoopOf", "InRun", "OptimizerLoopOf", "StepLoop"}
+BASES = {"AutomaticOptimization", "Loop", "EvaluationLoop", "FitLoopOf", "InRun", "OptimizerLoopOf", "StepLoop"}
 """Classes to derive from: they need something of their subclasses before they can be run."""
 
 

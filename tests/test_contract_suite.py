@@ -10,6 +10,7 @@ from typing import ClassVar, cast
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from typedloops import Loop, LoopProtocol, Progress, ReadyCompleted, Slot, SlotList, TrainerView
 from typedloops.protocols.loop import AnyLoop
@@ -137,12 +138,37 @@ class Skipped(Good):
         return -1
 
 
+class KeepsTensors(Good):
+    """Saves weights, which a checkpoint can hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = torch.zeros(2, 2)
+        self.steps = torch.tensor([0])
+
+    def reset(self) -> None:
+        super().reset()
+        self.weights, self.steps = torch.zeros(2, 2), torch.tensor([0])
+
+    def advance(self, start: int) -> None:
+        super().advance(start)
+        self.weights, self.steps = self.weights + 0.1, self.steps + 1
+
+    def on_save_checkpoint(self) -> dict[str, object]:
+        return {"weights": self.weights, "steps": [self.steps]}
+
+    def on_load_checkpoint(self, state: Mapping[str, object]) -> None:
+        (self.steps,) = cast("list[Tensor]", state["steps"])
+        self.weights = cast("Tensor", state["weights"])
+
+
 GOOD: dict[str, Callable[[], LoopProtocol[[int], int]]] = {
     "fused": Good,
     "a tree": Parent,
     "a tree with a foreign loop": lambda: Parent(Good(), GoodForeign()),
     "foreign": GoodForeign,
     "random": Shuffling,
+    "tensors in its state": KeepsTensors,
     "ended by StopIteration": EndsItself,
     "skipped": Skipped,
 }
@@ -319,6 +345,14 @@ class FusedOtherInputs(Consuming):
 
     def advance_all(self, items: list[int]) -> None:
         self.taken = items[::-1]
+
+
+class LosesTensors(KeepsTensors):
+    """Takes something else back."""
+
+    def on_load_checkpoint(self, state: Mapping[str, object]) -> None:
+        super().on_load_checkpoint(state)
+        self.weights = self.weights + 1
 
 
 class UnplainState(Good):
@@ -501,6 +535,7 @@ BROKEN: dict[type, tuple[str, str]] = {
     FusedOtherState: (FUSED, "with it, the state is"),
     UnplainState: (STATE, "saving it as JSON fails with TypeError: Object of type set is not JSON serializable. "),
     FieldMissing: (STATE, "saving it as JSON fails with StateError: FieldMissing.best at '.': it is declared in"),
+    LosesTensors: (STATE, "Take in `on_load_checkpoint` what `on_save_checkpoint` gives."),
     LosesState: (STATE, "Take in `on_load_checkpoint` what `on_save_checkpoint` gives."),
     LosesStateOnTheWay: (STATE, "fails with ValueError: not now. Declare plain values that are there"),
     NotRestarting: (STATE, "it is not `restarting` when it is loaded. Leave `load_state_dict` as it is."),

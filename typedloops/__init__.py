@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from typedloops.loops.evaluation import LoaderResult as LoaderResult
     from typedloops.loops.evaluation import TestLoop as TestLoop
     from typedloops.loops.evaluation import ValidationLoop as ValidationLoop
+    from typedloops.loops.fit import AutomaticOptimization as AutomaticOptimization
     from typedloops.loops.fit import EpochResult as EpochResult
     from typedloops.loops.fit import FitLoop as FitLoop
     from typedloops.loops.fit import FitLoopOf as FitLoopOf
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from typedloops.loops.fit import StepLoop as StepLoop
     from typedloops.loops.fit import TrainingBatchLoop as TrainingBatchLoop
     from typedloops.loops.fit import TrainingEpochLoop as TrainingEpochLoop
+    from typedloops.loops.fit.paused import PausedFit as PausedFit
     from typedloops.loops.fit.stopping import StopReason as StopReason
     from typedloops.loops.prediction import PredictionEpochLoop as PredictionEpochLoop
     from typedloops.loops.prediction import PredictionLoop as PredictionLoop
@@ -106,6 +108,7 @@ else:
             "ValidationLoop",
         ),
         "loops.fit": (
+            "AutomaticOptimization",
             "EpochResult",
             "FitLoop",
             "FitLoopOf",
@@ -123,6 +126,7 @@ else:
             "TrainingEpochLoop",
         ),
         "loops.prediction": ("PredictionEpochLoop", "PredictionLoop", "WrittenPredictions"),
+        "loops.fit.paused": ("PausedFit",),
         "loops.fit.stopping": ("StopReason",),
         "loops.run.settings.durations": ("Duration", "Unit"),
         "loops.run.computing.precision": ("Precision",),

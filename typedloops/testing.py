@@ -332,7 +332,7 @@ def keeps_its_state(case: Case) -> Breaches:
 def state_breaches(case: Case, saved: str) -> Breaches:
     loop = case.make()
     try:
-        cast("Stateful", loop).load_state_dict(json.loads(saved))
+        cast("Stateful", loop).load_state_dict(json.loads(saved, object_hook=from_plain))
         loaded = saved_state_of(cast("Stateful", loop))
     except Exception as error:
         yield Breach(loop, f"loading {shown(saved)} fails with {type(error).__name__}: {error}", PLAINLY)
@@ -357,15 +357,40 @@ class UnsavedError(Exception):
 
 
 def saved_state_of(loop: Stateful) -> str:
-    """The state of a loop as JSON.
+    """The state of a loop as JSON, in which a tensor is its type and its values.
 
     Raises:
         UnsavedError: It has none, or one that is not plain.
     """
     try:
-        return json.dumps(loop.state_dict(), sort_keys=True)
+        return json.dumps(loop.state_dict(), sort_keys=True, default=as_plain)
     except Exception as error:
         raise UnsavedError(f"saving it as JSON fails with {type(error).__name__}: {error}") from error
+
+
+TENSOR = "torch.Tensor"
+"""The key of a tensor among what is JSON."""
+
+
+def as_plain(value: object) -> object:
+    """A tensor made of what JSON has; a checkpoint keeps it as it is.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    torch = sys.modules.get("torch")  # a loop of one's own may need none
+    if torch is None or not isinstance(value, torch.Tensor):
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return {TENSOR: [str(value.dtype).removeprefix("torch."), value.tolist()]}
+
+
+def from_plain(value: dict[str, object]) -> object:
+    """What `as_plain` was given."""
+    if value.keys() != {TENSOR}:
+        return value
+    torch = sys.modules["torch"]
+    name, values = cast("tuple[str, list[object]]", value[TENSOR])
+    return torch.tensor(values, dtype=getattr(torch, name))
 
 
 def can_be_copied(case: Case) -> Breaches:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch
 import pytest
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import typedloops
 from tests.modules import Batch, Classifier, Loader, batches
-from typedloops import Callback, FitLoop
+from typedloops import Callback, FitLoop, FitLoopOf, OptimizerLoop, TrainingBatchLoop
 from typedloops.errors import (
     ConfigurationError,
     EscapedStopIteration,
@@ -356,6 +356,13 @@ CASES: dict[str, tuple[Run, type[MisuseError], tuple[str, ...]]] = {
         lambda: Trainer(validate_loop=Trainer().fit_loop.epoch_loop.val_loop),
         LoopTreeError,
         ("validate_loop: ValidationLoop", "already the child 'fit_loop.epoch_loop.val_loop' of a FitLoop"),
+    ),
+    "a leaf where the epochs' loop belongs": (
+        lambda: Trainer(fit_loop=FitLoopOf(cast("Any", TrainingBatchLoop(OptimizerLoop())))).fit(
+            Classifier(), batches(1)
+        ),
+        LoopTreeError,
+        ("FitLoopOf.epoch_loop", "it needs a TrainingEpochLoop, got TrainingBatchLoop", "FitLoopOf(TrainingEpochLoop("),
     ),
     "a part of a tree run by itself": (
         lambda: FitLoop().epoch_loop.run(Classifier(), batches(1), None),

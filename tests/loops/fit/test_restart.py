@@ -19,7 +19,7 @@ def test_a_fit_goes_on_at_the_next_epoch() -> None:
     trainer = Trainer(max_epochs=5)
     trainer.fit_loop.load_state_dict(saved)
     assert trainer.fit_loop.state_dict() == saved
-    assert all(isinstance(loop, Loop) and loop.restarting for _, loop in trainer.fit_loop.walk())
+    assert trainer.fit_loop.restarting
     result = trainer.fit(Classifier(), batches(3), batches(1))
     assert (result.epochs, result.batches, result.optimizer_steps) == (5, 15, 15)
     assert trainer.current_epoch == 4

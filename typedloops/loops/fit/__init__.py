@@ -5,6 +5,7 @@ from typedloops.loops.fit.default_fit import FitLoop as FitLoop
 from typedloops.loops.fit.epoch_loop import EpochResult as EpochResult
 from typedloops.loops.fit.epoch_loop import TrainingEpochLoop as TrainingEpochLoop
 from typedloops.loops.fit.fit_loop import FitLoopOf as FitLoopOf
+from typedloops.loops.fit.optimization.automatic import AutomaticOptimization as AutomaticOptimization
 from typedloops.loops.fit.optimization.manual_loop import ManualOptimization as ManualOptimization
 from typedloops.loops.fit.optimization.manual_module import ManualModule as ManualModule
 from typedloops.loops.fit.optimization.manual_optimizer import ManualOptimizer as ManualOptimizer

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 
 from typedloops._core import Processed, Progress, ReadyCompleted
 from typedloops._core.escape import name_of
+from typedloops.errors import LoopTreeError
 from typedloops.loops.base.connect import typed_connect
 from typedloops.loops.base.loop import Loop
 from typedloops.loops.base.run_progress import RunProgress
@@ -337,6 +338,7 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         ckpt_path: CheckpointPath | None = None,
         exact: bool = False,
     ) -> FitResult[S]:
+        self._check_epoch_loop()
         unused = () if self.epoch_loop.can_validate(val_dataloaders) else ("epoch_loop.val_loop",)
         with (
             open_run(self, Stage.FIT, model, unused, resumed_from(ckpt_path, exact)) as context,
@@ -366,6 +368,15 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
                 context.fitting = False
                 context.stop_guarding()
                 context.stop.end()
+
+    def _check_epoch_loop(self) -> None:
+        loop: object = self.epoch_loop
+        if not isinstance(loop, TrainingEpochLoop):
+            raise LoopTreeError(
+                f"{type(self).__name__}.epoch_loop",
+                f"it needs a TrainingEpochLoop, got {type(loop).__name__}",
+                "Put what trains on a batch into one: FitLoopOf(TrainingEpochLoop(TrainingBatchLoop(...))).",
+            )
 
     def _leave_loops_around(self) -> None:
         """Do not let a loop of one's own go on after an interrupt, with a fit that was cut as if it were whole.

@@ -332,7 +332,8 @@ class InRun(Loop[P, R], Generic[P, R]):
             raise ConfigurationError(
                 type(self).__name__,
                 "it is a part of a tree and was run by itself",
-                "Run the loop at the top: FitLoop, ValidationLoop, TestLoop or PredictionLoop.",
+                "Run the loop at the top: FitLoop, ValidationLoop, TestLoop or PredictionLoop. An entry loop of your "
+                f"own is run by a trainer: Trainer(fit_loop={type(self).__name__}(...)).fit(...).",
             )
         return context
 

@@ -49,6 +49,7 @@ class OptimizerLoopOf(AutomaticOptimization[M, B, O], Generic[M, B, O]):
         return StepMaker(step, self.context, settings)
 
     def step_of(self, model: M) -> Callable[[B, int], O]:
+        self.check_automatic()
         optimizers = self.context.optimization.optimizers
         step = self.loss_of(model)
         maker = self.maker(step, self.settings())
