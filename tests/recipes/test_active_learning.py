@@ -542,12 +542,16 @@ def test_settings_that_can_never_work(settings: dict[str, Any], told: str) -> No
     assert refused(lambda: learning(**settings)) == told
 
 
-@pytest.mark.parametrize("initial", [61, [2, 60]])
-def test_a_pool_that_is_too_small(initial: Any) -> None:
-    assert refused(lambda: learning(initial=initial, budget=70).run(Digits(), pool(), Asked())) == (
-        "ActiveLearning.initial: it needs a pool of 61 items, and this one has 60. Give fewer items, or indices that "
-        "are in the pool."
-    )
+@pytest.mark.parametrize(
+    ("initial", "told"),
+    [
+        (61, "it is 61, and the pool has 60 items. Give fewer."),
+        ([2, 60], "there is no item 60. The items of the pool are 0 to 59."),
+    ],
+)
+def test_a_pool_that_is_too_small(initial: Any, told: str) -> None:
+    said = refused(lambda: learning(initial=initial, budget=70).run(Digits(), pool(), Asked()))
+    assert said == f"ActiveLearning.initial: {told}"
 
 
 def test_batch_sizes() -> None:

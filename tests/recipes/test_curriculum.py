@@ -207,7 +207,8 @@ def test_another_tree_in_a_later_stage() -> None:
     tree = FitLoopOf(TrainingEpochLoop(TrainingBatchLoop(SignDescent())), max_epochs=1)
     loop = Curriculum([FitLoop(max_epochs=1), FitLoop()])
     loop.stages[1] = tree
-    results = loop.run(Growing(), stages()[:1] * 2)
+    alike = [CurriculumStage(lambda: loader(4), prepare=head_alone) for _ in range(2)]
+    results = loop.run(Growing(), alike)
     assert [each.optimizer_steps for each in results] == [5, 0]
     assert [child.kind for child in loop.tree().children] == ["FitLoop", "FitLoopOf"]
 
@@ -498,4 +499,14 @@ def test_a_rule_without_its_metric() -> None:
     assert told == (
         "MetricReached.metric: there is no metric 'val_loss' after the epoch; there are ['train_loss']. Name one of "
         "these, or give the stage loaders to validate on."
+    )
+
+
+def test_two_stages_of_one_name_are_refused() -> None:
+    stage: CurriculumStage[Any] = CurriculumStage([], name="easy")
+    with pytest.raises(ConfigurationError) as refused:
+        Trainer(fit_loop=Curriculum([FitLoop(1), FitLoop(1)])).fit(Growing(), [stage, stage])
+    assert str(refused.value) == (
+        "CurriculumStage.name: two stages are called 'easy', and their metrics would be one curve. "
+        "Give each a name of its own, or none."
     )

@@ -202,7 +202,7 @@ def test_a_stop_that_one_fold_asks_for_does_not_end_the_next() -> None:
         ) -> None:
             trainer.should_stop = True
 
-    result = fit(KFoldLoop(3, callbacks=lambda fold: [Stops()] if fold == 1 else []))
+    result = fit(KFoldLoop(3, make_callbacks=lambda fold: [Stops()] if fold == 1 else []))
     assert [str(fold.fit.stop_reason) for fold in result.folds] == ["max_epochs", "requested", "max_epochs"]
     assert [fold.fit.batches for fold in result.folds] == [4, 1, 4]
 
@@ -231,7 +231,7 @@ def test_callbacks_begin_anew_with_each_fold_and_the_trainers_hear_all() -> None
         def on_train_epoch_end(self, trainer: TrainerView, module: nn.Module) -> None:
             heard.append(f"{trainer.current_epoch}")
 
-    loop = KFoldLoop(3, callbacks=lambda fold: [Patience(2)])
+    loop = KFoldLoop(3, make_callbacks=lambda fold: [Patience(2)])
     result = Trainer(max_epochs=5, fit_loop=loop, callbacks=[Hears()]).fit(make, items())
     assert [fold.fit.epochs for fold in result.folds] == [2, 2, 2]
     assert heard == ["0", "1"] * 3
@@ -244,7 +244,7 @@ def test_each_fold_has_checkpoints_of_its_own(tmp_path: Path) -> None:
         savers.append(ModelCheckpoint(tmp_path / f"fold_{fold}", monitor="val_loss", mode="min"))
         return savers[-1:]
 
-    result = fit(KFoldLoop(3, callbacks=callbacks))
+    result = fit(KFoldLoop(3, make_callbacks=callbacks))
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["fold_0", "fold_1", "fold_2"]
     for saver, fold in zip(savers, result.folds, strict=True):
         assert saver.best_model_path is not None
@@ -258,7 +258,7 @@ def test_the_checkpoints_of_folds_go_on_with_them(tmp_path: Path, batch: int) ->
         def callbacks(fold: int) -> list[ModelCheckpoint]:
             return [ModelCheckpoint(folder / f"{fold}", monitor="val_loss", save_top_k=2, save_last=True)]
 
-        return Trainer(max_epochs=3, fit_loop=KFoldLoop(3, callbacks=callbacks), **options)
+        return Trainer(max_epochs=3, fit_loop=KFoldLoop(3, make_callbacks=callbacks), **options)
 
     run(make_trainer(tmp_path / "whole"))
     killed_and_resumed(partial(make_trainer, tmp_path / "killed"), run, tmp_path / "c", batch)
@@ -302,7 +302,7 @@ def run(trainer: Any) -> list[Any]:
 
 
 def loop_with_everything() -> KFoldLoop:
-    return KFoldLoop(3, keep="best", out_of_fold=True, callbacks=lambda fold: [Patience(2)])
+    return KFoldLoop(3, keep="best", out_of_fold=True, make_callbacks=lambda fold: [Patience(2)])
 
 
 @cache
@@ -320,7 +320,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path, batch: in
 
 def test_every_boundary_validations_included() -> None:
     def make_trainer() -> Any:
-        return Trainer(max_epochs=2, fit_loop=KFoldLoop(2, keep="best", callbacks=lambda fold: [Patience(2)]))
+        return Trainer(max_epochs=2, fit_loop=KFoldLoop(2, keep="best", make_callbacks=lambda fold: [Patience(2)]))
 
     report = verify_resume(make_trainer, lambda trainer: trainer.fit(make, items(64)), at=[3, 16, 22, 25, 27, 33])
     report.check()
@@ -795,3 +795,50 @@ def test_it_is_a_loop() -> None:
 
 def test_a_fold_is_where_its_items_are() -> None:
     assert folds_of(Wrong(([0, 2], [1])), 3, None, None) == [Fold(0, (0, 2), (1,))]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("broken", [[1], [0, 1, 2]])
+def test_a_metric_that_is_no_number_loses_no_result(value: float, broken: list[int]) -> None:
+    class Odd(Digits):
+        def __init__(self, fold: int) -> None:
+            super().__init__()
+            self.fold = fold
+
+        def validation_step(self, batch: Item, batch_idx: int) -> dict[str, Tensor]:
+            told = super().validation_step(batch, batch_idx)
+            return {**told, "val_loss": torch.tensor(value)} if self.fold in broken else told
+
+    result = Trainer(max_epochs=1, fit_loop=KFoldLoop(3)).fit(Odd, items())
+    summary = result.metrics["val_loss"]
+    assert [not math.isfinite(each) for each in summary.values] == [fold in broken for fold in range(3)]
+    assert not math.isfinite(summary.mean)
+    assert math.isnan(summary.std)
+    assert math.isfinite(result.metrics["accuracy"].std)
+    assert str(result)
+
+
+def test_labels_that_are_tensors_are_told_apart_by_their_values() -> None:
+    labels = [torch.tensor(i % 3) for i in range(9)]
+    for _, val in RandomFolds(3, stratified=True).split(range(9), labels):
+        assert sorted(int(labels[i]) for i in val) == [0, 1, 2]
+    loop = KFoldLoop(RandomFolds(3, stratified=True), keep="nothing")
+    result = Trainer(max_epochs=1, fit_loop=loop).fit(make, items(30), labels=[torch.tensor(i % 3) for i in range(30)])
+    counts = [sorted(Counter(i % 3 for i in fold.val_indices).values()) for fold in result.folds]
+    assert all(max(count) - min(count) <= 1 for count in counts)
+
+
+def test_classes_of_one_item_each_are_not_dealt_out_in_their_order() -> None:
+    with pytest.warns(UserWarning, match="it is not in the validation of each"):
+        folds = [val for _, val in RandomFolds(3, stratified=True).split(range(12), list(range(12)))]
+    assert sorted(item for fold in folds for item in fold) == list(range(12))
+    assert folds != [list(range(fold, 12, 3)) for fold in range(3)]
+
+
+def test_data_that_has_no_number_of_items() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Trainer(fit_loop=KFoldLoop(3)).fit(make, iter(items()))
+    assert str(refused.value) == (
+        "KFoldLoop.run: data: a list_iterator has no number of items, or none can be asked for by its index. "
+        "Give a list or a map-style dataset: list(data)."
+    )

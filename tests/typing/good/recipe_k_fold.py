@@ -43,7 +43,7 @@ def callbacks(fold: int) -> list[Callback[nn.Module]]:
 
 splitter: Splitter = RandomFolds(2, stratified=True)
 points: Dataset[tuple[Tensor, int]] = Points()
-trainer = Trainer(max_epochs=1, fit_loop=KFoldLoop(2, callbacks=callbacks))
+trainer = Trainer(max_epochs=1, fit_loop=KFoldLoop(2, make_callbacks=callbacks))
 assert_type(trainer, "Trainer[KFoldLoop]")
 
 result = trainer.fit(make, items)

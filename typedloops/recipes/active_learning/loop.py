@@ -232,15 +232,18 @@ class ActiveLearning(
         Raises:
             ConfigurationError: They are not in the pool.
         """
-        count = self.initial if isinstance(self.initial, int) else max(self.initial) + 1
-        if count > size:
+        if isinstance(self.initial, int):
+            if self.initial > size:
+                raise ConfigurationError(
+                    "ActiveLearning.initial", f"it is {self.initial}, and the pool has {size} items", "Give fewer."
+                )
+            return [int(index) for index in torch.randperm(size)[: self.initial]]
+        if outside := [index for index in self.initial if index >= size]:
             raise ConfigurationError(
                 "ActiveLearning.initial",
-                f"it needs a pool of {count} items, and this one has {size}",
-                "Give fewer items, or indices that are in the pool.",
+                f"there is no item {outside[0]}",
+                f"The items of the pool are 0 to {size - 1}.",
             )
-        if isinstance(self.initial, int):
-            return [int(index) for index in torch.randperm(size)[: self.initial]]
         return list(self.initial)
 
     def _best(self, model: object, pool: LabelPool[object, object, object]) -> list[int]:

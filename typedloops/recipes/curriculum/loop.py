@@ -257,7 +257,7 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
         ckpt_path: CheckpointPath | None = None,
         exact: bool = False,
     ) -> tuple[StageResult, ...]:
-        check_stages(len(self.stages), len(stages))
+        check_stages(len(self.stages), [stage.name for stage in stages])
         # Whether it can be validated, each fit finds out: it knows its limits.
         unused = [path for path, _ in self.walk() if path.endswith("val_loop")]
         self._inputs = model, stages
@@ -287,9 +287,15 @@ class EndOfEpoch:
         self._told()
 
 
-def check_stages(loops: int, stages: int) -> None:
-    """Raise `ConfigurationError` unless there is a loop for each stage."""
-    if loops != stages:
+def check_stages(loops: int, names: Sequence[str]) -> None:
+    """Raise `ConfigurationError` unless there is a loop for each stage, and they can be told apart."""
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise ConfigurationError(
+            "CurriculumStage.name",
+            f"two stages are called {twice!r}, and their metrics would be one curve",
+            "Give each a name of its own, or none.",
+        )
+    if loops != (stages := len(names)):
         raise ConfigurationError(
             "Curriculum.stages",
             f"it has {loops} loops, and {stages} stages were given",

@@ -9,6 +9,7 @@ from typing_extensions import TypeVar
 
 from typedloops.loops.fit.default_fit import FitLoop
 from typedloops.protocols.anything import Anything
+from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.module import FitModule, SeveralOptimizersFitModule, StepOutput
 from typedloops.recipes.k_fold.best_weights import Mode
 from typedloops.recipes.k_fold.folds import Labels, Splitter
@@ -50,7 +51,7 @@ class KFoldLoop(KFoldLoopOf[AnyFitModule, Anything, Anything, Anything]):
         keep: Keep = "last",
         monitor: str = "val_loss",
         mode: Mode = "min",
-        callbacks: Callable[[int], Iterable[object]] | None = None,
+        make_callbacks: Callable[[int], Iterable[CallbackProtocol]] | None = None,
         out_of_fold: bool = False,
         fit_loop: OneFit[AnyFitModule, Anything, Anything, Anything] | None = None,
     ) -> None:
@@ -62,7 +63,7 @@ class KFoldLoop(KFoldLoopOf[AnyFitModule, Anything, Anything, Anything]):
             keep=keep,
             monitor=monitor,
             mode=mode,
-            callbacks=callbacks,
+            make_callbacks=make_callbacks,
             out_of_fold=out_of_fold,
         )
 

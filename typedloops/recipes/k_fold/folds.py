@@ -122,7 +122,7 @@ class RandomFolds:
             )
         members: dict[object, list[int]] = {}
         for item, label in enumerate(labels):
-            members.setdefault(label, []).append(item)
+            members.setdefault(label.tolist() if isinstance(label, Array) else label, []).append(item)
         if small := {label: len(items) for label, items in members.items() if len(items) < self.folds}:
             label, size = next(iter(small.items()))
             warnings.warn(
@@ -131,7 +131,9 @@ class RandomFolds:
                 UserWarning,
                 stacklevel=2,
             )
-        return list(members.values())
+        # Not as they come in the data: classes of one item each would be dealt out in its order.
+        shuffled = random.Random(f"{self.seed}/classes")
+        return shuffled.sample(list(members.values()), len(members))
 
     def _dealt(self, classes: Iterable[list[int]], rng: random.Random, items: int) -> list[int]:
         """Deal out the items of one class after the other, as one deals cards: the fold of each."""
@@ -191,7 +193,8 @@ def digest_of(folds: Iterable[Fold]) -> str:
 def _values(name: str, values: Labels | None, items: int) -> Sequence[object] | None:
     if values is None:
         return None
-    told = values.tolist() if isinstance(values, Array) else list(values)
+    # Tensors and NumPy's values one by one: they are told apart by what they are, not by what they equal.
+    told = [value.tolist() if isinstance(value, Array) else value for value in values]
     if len(told) != items:
         raise ConfigurationError(
             f"KFoldLoop.run: {name}", f"there are {len(told)}, and {items} items", "Give one for each item."

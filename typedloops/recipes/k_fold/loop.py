@@ -23,6 +23,7 @@ from typedloops.loops.run.computing.seeding import seed_generators
 from typedloops.loops.run.context import InRun, find_context
 from typedloops.loops.run.requirements import check_module
 from typedloops.protocols.anything import Anything
+from typedloops.protocols.hooks import CallbackProtocol
 from typedloops.protocols.loop import LoopProtocol
 from typedloops.protocols.module import PredictModule
 from typedloops.recipes.k_fold.best_weights import BestWeights, Mode, copied_weights
@@ -30,6 +31,7 @@ from typedloops.recipes.k_fold.folds import Fold, Labels, Splitter, chosen, dige
 from typedloops.recipes.k_fold.loaders import Items, MakesLoaders, Part, check_order
 from typedloops.recipes.k_fold.result import FoldResult, KFoldResult, result_of, state_of
 from typedloops.recipes.k_fold.settings import (
+    check_has_items,
     check_makes_modules,
     checked_choice,
     checked_only,
@@ -70,7 +72,7 @@ class KFoldLoopOf(
         the random numbers are seeded by `seed` and the fold
         module = make_module(fold)
         train, val = make_loaders(Part(data, train), Part(data, val))
-        callbacks(fold)
+        make_callbacks(fold)
         fit_loop.run(module, train, val)
         the best weights back into the module                 # with keep="best"
         predict_loop.run(module, val)                         # with out_of_fold=True
@@ -95,7 +97,7 @@ class KFoldLoopOf(
             `best` validation (for which it needs a trainer), or `nothing`.
         monitor: The metric that says which are the best.
         mode: Whether the smallest (`min`) or the largest (`max`) is the best.
-        callbacks: Makes further callbacks for each fold, which hear it alone.
+        make_callbacks: Makes further callbacks for each fold, which hear it alone.
         out_of_fold: Whether the items that a fold is validated on are predicted by its `predict_step`.
 
     Raises:
@@ -125,7 +127,7 @@ class KFoldLoopOf(
         keep: Keep = "last",
         monitor: str = "val_loss",
         mode: Mode = "min",
-        callbacks: Callable[[int], Iterable[object]] | None = None,
+        make_callbacks: Callable[[int], Iterable[CallbackProtocol]] | None = None,
         out_of_fold: bool = False,
     ) -> None:
         self.fit_loop = fit_loop
@@ -137,7 +139,7 @@ class KFoldLoopOf(
         self.keep: Keep = checked_choice("keep", keep, ("last", "best", "nothing"))
         self.monitor = monitor
         self.mode: Mode = checked_choice("mode", mode, ("min", "max"))
-        self.callbacks = callbacks
+        self.make_callbacks = make_callbacks
         self.out_of_fold = out_of_fold
         self._folds: list[Fold] = []
         self._items = 0
@@ -182,6 +184,7 @@ class KFoldLoopOf(
         groups: Labels | None,
     ) -> None:
         check_makes_modules(make_module)
+        check_has_items(data)
         self._items = len(data)
         # A splitter of scikit-learn without a `random_state` draws from the numbers of the process.
         seed_generators(seed_of(self.seed, "folds"))
@@ -218,7 +221,7 @@ class KFoldLoopOf(
             check_module(module, PredictModule, f"{type(self).__name__}(out_of_fold=True)")
             check_order(val)
         best = BestWeights(self.monitor, self.mode) if self.keep == "best" else None
-        given = [] if self.callbacks is None else list(self.callbacks(fold.index))
+        given = [] if self.make_callbacks is None else list(self.make_callbacks(fold.index))
         self._callbacks = (*given, *([] if best is None else [best]))
         fit = self.fit_loop.run(module, train, val)
         self._results.append(self._result(fold, module, val, fit, best))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import nan
+from math import isfinite, nan
 from statistics import fmean, stdev
 from typing import Generic, cast
 
@@ -29,7 +29,7 @@ class Summary:
 
     Args:
         mean: The mean of its values.
-        std: Their standard deviation, as of a sample (n - 1); nan with fewer than two.
+        std: Their standard deviation, as of a sample (n - 1); nan with fewer than two, or where one is not finite.
         values: Its value in each fold that has it.
     """
 
@@ -39,7 +39,8 @@ class Summary:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Summary:
-        return cls(fmean(values), stdev(values) if len(values) > 1 else nan, tuple(values))
+        has_std = len(values) > 1 and all(map(isfinite, values))
+        return cls(fmean(values), stdev(values) if has_std else nan, tuple(values))
 
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.std:.4f}"

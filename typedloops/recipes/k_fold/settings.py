@@ -53,3 +53,12 @@ def check_makes_modules(make_module: object) -> None:
             f"a {type(make_module).__name__} makes no modules, and each fold needs one of its own",
             "Give a function: lambda fold: Classifier(), or lambda fold: copy.deepcopy(module).",
         )
+
+
+def check_has_items(data: object) -> None:
+    if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        raise ConfigurationError(
+            "KFoldLoop.run: data",
+            f"a {type(data).__name__} has no number of items, or none can be asked for by its index",
+            "Give a list or a map-style dataset: list(data).",
+        )
