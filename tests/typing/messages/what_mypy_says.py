@@ -25,9 +25,11 @@ from typedloops import (
     TrainerView,
     TrainingBatchLoop,
     TrainingEpochLoop,
+    TrainingModule,
 )
 
 B = TypeVar("B")
+P = TypeVar("P")
 B_contra = TypeVar("B_contra", contravariant=True)
 data, model, trainer = batches(), Classifier(), Trainer(max_epochs=1)
 
@@ -102,6 +104,18 @@ class YieldLoop(StepLoop[YieldingModule[B], B, float], Generic[B]):
         return True
 
     def advance(self, model: YieldingModule[B], batch: B, batch_idx: int) -> None: ...
+
+
+class UnboundOutput(StepLoop[TrainingModule[B, P], B, P], Generic[B, P]):  # E: type-var ~ "P" of "TrainingModule" must
+    pass
+
+
+class InputsAsType(Loop[int, str]):  # E: valid-type ~ Can only replace ParamSpec with a parameter types list
+    pass
+
+
+def fit_loop_of(trainer: TrainerView) -> object:
+    return trainer.fit_loop  # E: attr-defined ~ "TrainerView" has no attribute "fit_loop"
 
 
 class DoneIsMethod(Loop[[int]]):
