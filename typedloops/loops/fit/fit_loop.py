@@ -156,6 +156,11 @@ class FitLoopOf(InRun[[M, "LoaderSource[B]", "LoadersSource[object] | None"], Fi
         )
 
     @property
+    def completed_iterations(self) -> int:
+        """How many epochs of the present or last run are completed."""
+        return self.epoch_progress.current.completed
+
+    @property
     def run_progress(self) -> RunProgress:
         return RunProgress(self.epoch_progress.total.completed, self.limits.max_epochs, "epochs")
 

@@ -94,6 +94,11 @@ class LoadersLoop(InRun[[M, LoadersSource[B]], R], Generic[M, B, T, R]):
         return [LoaderPosition(index, count, limit) for index, limit in enumerate(limits)]
 
     @property
+    def completed_iterations(self) -> int:
+        """How many loaders of the present or last run are completed."""
+        return self.dataloader_progress.current.completed
+
+    @property
     def run_progress(self) -> RunProgress:
         return RunProgress(self.dataloader_progress.current.completed, self._num_loaders, "loaders")
 
