@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from typedloops import Trainer
 from typedloops.recipes.active_learning import (
     Acquisition,
-    ActiveLearning,
+    ActiveLearningLoop,
     KnownLabels,
     TensorPool,
     margin_sampling,
@@ -57,7 +57,7 @@ def accuracies(acquisition: Acquisition[Tensor], seeds: Sequence[int]) -> list[f
     for seed in seeds:
         torch.manual_seed(seed)
         model = Digits()
-        learning = ActiveLearning(acquisition, initial=20, query=20, budget=200)
+        learning = ActiveLearningLoop(acquisition, initial=20, query=20, budget=200)
         trainer = Trainer(max_epochs=15, fit_loop=learning)
         result = trainer.fit(model, pool, oracle)
         tested = trainer.test(model, [(input_NF[1200:], label_N[1200:])])
@@ -67,7 +67,7 @@ def accuracies(acquisition: Acquisition[Tensor], seeds: Sequence[int]) -> list[f
 
 
 def main() -> None:
-    print(ActiveLearning(margin_sampling, initial=20, query=20, budget=200).tree())
+    print(ActiveLearningLoop(margin_sampling, initial=20, query=20, budget=200).tree())
     seeds = range(3)
     by_margin, by_chance = accuracies(margin_sampling, seeds), accuracies(random_sampling, seeds)
     means = [sum(each) / len(seeds) for each in (by_margin, by_chance)]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from typedloops import BatchLoader, FitLoop, Trainer
-from typedloops.recipes.curriculum import Curriculum, CurriculumStage, MetricPlateau
+from typedloops.recipes.curriculum import CurriculumLoop, CurriculumStage, MetricPlateau
 
 Batch = tuple[Tensor, Tensor]
 
@@ -64,7 +64,7 @@ def main() -> None:
         )
         for size in sizes
     ]
-    trainer = Trainer(fit_loop=Curriculum([FitLoop(max_epochs=15) for _ in sizes]))
+    trainer = Trainer(fit_loop=CurriculumLoop([FitLoop(max_epochs=15) for _ in sizes]))
     model = Digits()
     for stage in trainer.fit(model, stages):
         print(f"{stage.name}: {stage.epochs} epochs, validation accuracy {stage.metrics['accuracy']:.3f}")

@@ -32,7 +32,7 @@ from typedloops import (
 )
 from typedloops.errors import CheckpointError, ConfigurationError, ModuleError
 from typedloops.recipes.active_learning import (
-    ActiveLearning,
+    ActiveLearningLoop,
     ActiveLearningResult,
     KnownLabels,
     TensorPool,
@@ -94,9 +94,9 @@ def pool() -> TensorPool:
     return TensorPool(digits()[0], batch_size=4, predict_batch_size=16)
 
 
-def learning(**settings: Any) -> ActiveLearning[Tensor]:
+def learning(**settings: Any) -> ActiveLearningLoop[Tensor]:
     """10 labels, and then 8 more in each of two rounds: 3, 5 and 7 batches an epoch."""
-    return ActiveLearning(
+    return ActiveLearningLoop(
         **{
             "acquisition": margin_sampling,
             "initial": 10,
@@ -264,7 +264,7 @@ def test_another_tree() -> None:
     loop = learning()
     loop.connect(fit_loop=tree)
     assert str(loop.tree()).splitlines()[:3] == [
-        "ActiveLearning",
+        "ActiveLearningLoop",
         "├─ fit_loop: FitLoopOf",
         "│  └─ epoch_loop: TrainingEpochLoop",
     ]
@@ -275,7 +275,7 @@ def test_it_keeps_the_contract() -> None:
     # Initial weights are in checkpoints, which hold tensors, and not in JSON.
     make = partial(learning, from_initial_weights=False, fit_loop=None, max_rounds=2)
 
-    def short() -> ActiveLearning[Tensor]:
+    def short() -> ActiveLearningLoop[Tensor]:
         loop = make()
         loop.fit_loop = FitLoop(max_epochs=1)
         return loop
@@ -368,7 +368,7 @@ def test_it_goes_on_from_the_last_checkpoint_of_a_callback(tmp_path: Path, whole
 class Seeds(Loop[[], list[Any]]):
     """Learns with a module of its own for each seed."""
 
-    learning: Slot[ActiveLearning[Tensor]] = Slot()
+    learning: Slot[ActiveLearningLoop[Tensor]] = Slot()
     state_fields = ("seed",)
 
     def __init__(self, anew: bool) -> None:
@@ -522,19 +522,22 @@ def refused(act: Callable[[], object]) -> str:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"query": 0}, "ActiveLearning.query: it is 0. Give a positive number."),
-        ({"initial": 0}, "ActiveLearning.initial: it is 0. Give a positive number."),
-        ({"initial": []}, "ActiveLearning.initial: it is 0. Give a positive number."),
-        ({"max_rounds": -1}, "ActiveLearning.max_rounds: it is -1. Give a positive number."),
-        ({"budget": None}, "ActiveLearning: nothing says when it ends. Give a `budget` of labels, or `max_rounds`."),
-        ({"budget": 9}, "ActiveLearning.budget: it is 9, and 10 items are labelled first. Raise it."),
+        ({"query": 0}, "ActiveLearningLoop.query: it is 0. Give a positive number."),
+        ({"initial": 0}, "ActiveLearningLoop.initial: it is 0. Give a positive number."),
+        ({"initial": []}, "ActiveLearningLoop.initial: it is 0. Give a positive number."),
+        ({"max_rounds": -1}, "ActiveLearningLoop.max_rounds: it is -1. Give a positive number."),
+        (
+            {"budget": None},
+            "ActiveLearningLoop: nothing says when it ends. Give a `budget` of labels, or `max_rounds`.",
+        ),
+        ({"budget": 9}, "ActiveLearningLoop.budget: it is 9, and 10 items are labelled first. Raise it."),
         (
             {"initial": [1, 2, 1]},
-            "ActiveLearning.initial: [1, 2, 1] are no indices of different items. Give each index once.",
+            "ActiveLearningLoop.initial: [1, 2, 1] are no indices of different items. Give each index once.",
         ),
         (
             {"initial": [1, -2]},
-            "ActiveLearning.initial: [1, -2] are no indices of different items. Give each index once.",
+            "ActiveLearningLoop.initial: [1, -2] are no indices of different items. Give each index once.",
         ),
     ],
 )
@@ -551,7 +554,7 @@ def test_settings_that_can_never_work(settings: dict[str, Any], told: str) -> No
 )
 def test_a_pool_that_is_too_small(initial: Any, told: str) -> None:
     said = refused(lambda: learning(initial=initial, budget=70).run(Digits(), pool(), Asked()))
-    assert said == f"ActiveLearning.initial: {told}"
+    assert said == f"ActiveLearningLoop.initial: {told}"
 
 
 def test_batch_sizes() -> None:
@@ -588,7 +591,7 @@ def test_scores_that_are_none(scores: Tensor, told: str) -> None:
 
 def test_a_limit_that_leaves_nothing_to_score() -> None:
     assert refused(lambda: run(Trainer(fit_loop=learning(), limit_predict_batches=0))) == (
-        "ActiveLearning.predict_loop: it predicts for no batch. Raise `limit_predict_batches`."
+        "ActiveLearningLoop.predict_loop: it predicts for no batch. Raise `limit_predict_batches`."
     )
 
 

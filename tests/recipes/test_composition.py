@@ -19,7 +19,7 @@ from tests.recipes.kills import KillAfter, Killed, killed_and_resumed, seed_all
 from typedloops import Callback, FitLoopOf, Loop, LoopProtocol, Slot, TrainerView, TrainingBatchLoop, TrainingEpochLoop
 from typedloops.recipes import (
     BatchLoaders,
-    Curriculum,
+    CurriculumLoop,
     CurriculumStage,
     KFoldLoopOf,
     SuccessiveHalvingLoopOf,
@@ -174,7 +174,7 @@ TREES: dict[str, Case] = {
     "folds of a yielding step": (lambda: KFoldLoopOf(yielding_fit(), 3), of_folds),
     "folds of retried fits": (lambda: KFoldLoopOf(Retried(yielding_fit()), 3), of_folds),
     "halving of a yielding step": (lambda: SuccessiveHalvingLoopOf(yielding_fit(), "val_loss", eta=3), of_candidates),
-    "stages of a yielding step": (lambda: Curriculum([yielding_fit(), yielding_fit(1)]), of_stages),
+    "stages of a yielding step": (lambda: CurriculumLoop([yielding_fit(), yielding_fit(1)]), of_stages),
     "repeated folds of a yielding step": (Repeated, of_repeats),
 }
 

@@ -32,7 +32,7 @@ from typedloops import (
     TrainingEpochLoop,
 )
 from typedloops.errors import ConfigurationError
-from typedloops.recipes.curriculum import Curriculum, CurriculumStage, MetricPlateau, MetricReached, StageResult
+from typedloops.recipes.curriculum import CurriculumLoop, CurriculumStage, MetricPlateau, MetricReached, StageResult
 from typedloops.testing import check_loop_contract
 
 # Callbacks of all kinds are given here, and entry loops that take what the default one does not.
@@ -109,8 +109,8 @@ def stages() -> list[CurriculumStage[Any, Any]]:
     ]
 
 
-def curriculum() -> Curriculum:
-    return Curriculum([FitLoop(max_epochs=2), FitLoop(max_epochs=20), FitLoop(max_epochs=1)])
+def curriculum() -> CurriculumLoop:
+    return CurriculumLoop([FitLoop(max_epochs=2), FitLoop(max_epochs=20), FitLoop(max_epochs=1)])
 
 
 def run(trainer: Any) -> tuple[Any, list[Tensor]]:
@@ -205,7 +205,7 @@ def test_another_tree_in_a_later_stage() -> None:
                     weight.data.sub_(0.01 * weight.grad.sign())
 
     tree = FitLoopOf(TrainingEpochLoop(TrainingBatchLoop(SignDescent())), max_epochs=1)
-    loop = Curriculum([FitLoop(max_epochs=1), FitLoop()])
+    loop = CurriculumLoop([FitLoop(max_epochs=1), FitLoop()])
     loop.stages[1] = tree
     alike = [CurriculumStage(lambda: loader(4), prepare=head_alone) for _ in range(2)]
     results = loop.run(Growing(), alike)
@@ -229,7 +229,7 @@ def test_an_optimizer_is_made_anew_unless_the_module_keeps_it() -> None:
 
     plain = [CurriculumStage(loader(4)), CurriculumStage(loader(6))]
     for module in (Growing(), Keeps()):
-        loop = Curriculum([FitLoop(max_epochs=1), FitLoop(max_epochs=1)])
+        loop = CurriculumLoop([FitLoop(max_epochs=1), FitLoop(max_epochs=1)])
         Trainer(fit_loop=loop, callbacks=[Looks()]).fit(module, plain)
     assert steps == [5, 5, 5, 10]
 
@@ -262,8 +262,8 @@ def test_loggers_get_the_stages_apart() -> None:
 
 
 def test_it_keeps_the_contract() -> None:
-    def two() -> Curriculum:
-        return Curriculum([FitLoop(max_epochs=1), FitLoop(max_epochs=1)])
+    def two() -> CurriculumLoop:
+        return CurriculumLoop([FitLoop(max_epochs=1), FitLoop(max_epochs=1)])
 
     plain = [CurriculumStage(val(4), prepare=head_alone), CurriculumStage(val(6), val(6), prepare=everything)]
     check_loop_contract(two, Growing(), plain)
@@ -397,7 +397,7 @@ def test_ctrl_c_ends_all_of_it() -> None:
 class Seeds(Loop[[], list[Any]]):
     """Trains a module of its own for each seed."""
 
-    curriculum: Slot[Curriculum] = Slot()
+    curriculum: Slot[CurriculumLoop] = Slot()
     state_fields = ("seed",)
 
     def __init__(self) -> None:
@@ -477,9 +477,11 @@ def refused(act: Callable[[], object]) -> str:
 
 def test_as_many_stages_as_loops() -> None:
     assert refused(lambda: curriculum().run(Growing(), stages()[:2])) == (
-        "Curriculum.stages: it has 3 loops, and 2 stages were given. Give a CurriculumStage for each of its loops."
+        "CurriculumLoop.stages: it has 3 loops, and 2 stages were given. Give a CurriculumStage for each of its loops."
     )
-    assert refused(lambda: Curriculum([])) == "Curriculum.stages: there are none. Give a fit loop for each stage."
+    assert (
+        refused(lambda: CurriculumLoop([])) == "CurriculumLoop.stages: there are none. Give a fit loop for each stage."
+    )
 
 
 def test_rules_that_can_never_work() -> None:
@@ -495,7 +497,7 @@ def test_rules_that_can_never_work() -> None:
 
 def test_a_rule_without_its_metric() -> None:
     stage = CurriculumStage(loader(4), until=MetricReached("val_loss", 1.0, "min"))
-    told = refused(lambda: Curriculum([FitLoop(max_epochs=3)]).run(Growing(), [stage]))
+    told = refused(lambda: CurriculumLoop([FitLoop(max_epochs=3)]).run(Growing(), [stage]))
     assert told == (
         "MetricReached.metric: there is no metric 'val_loss' after the epoch; there are ['train_loss']. Name one of "
         "these, or give the stage loaders to validate on."
@@ -505,7 +507,7 @@ def test_a_rule_without_its_metric() -> None:
 def test_two_stages_of_one_name_are_refused() -> None:
     stage: CurriculumStage[Any] = CurriculumStage([], name="easy")
     with pytest.raises(ConfigurationError) as refused:
-        Trainer(fit_loop=Curriculum([FitLoop(1), FitLoop(1)])).fit(Growing(), [stage, stage])
+        Trainer(fit_loop=CurriculumLoop([FitLoop(1), FitLoop(1)])).fit(Growing(), [stage, stage])
     assert str(refused.value) == (
         "CurriculumStage.name: two stages are called 'easy', and their metrics would be one curve. "
         "Give each a name of its own, or none."

@@ -8,7 +8,7 @@ from typedloops._lazy import lazily
 
 if TYPE_CHECKING:
     from typedloops.recipes.active_learning import Acquisition as Acquisition
-    from typedloops.recipes.active_learning import ActiveLearning as ActiveLearning
+    from typedloops.recipes.active_learning import ActiveLearningLoop as ActiveLearningLoop
     from typedloops.recipes.active_learning import ActiveLearningResult as ActiveLearningResult
     from typedloops.recipes.active_learning import KnownLabels as KnownLabels
     from typedloops.recipes.active_learning import LabelPool as LabelPool
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typedloops.recipes.active_learning import random_sampling as random_sampling
     from typedloops.recipes.bilevel import BilevelLoop as BilevelLoop
     from typedloops.recipes.bilevel import BilevelModule as BilevelModule
-    from typedloops.recipes.curriculum import Curriculum as Curriculum
+    from typedloops.recipes.curriculum import CurriculumLoop as CurriculumLoop
     from typedloops.recipes.curriculum import CurriculumStage as CurriculumStage
     from typedloops.recipes.curriculum import MetricPlateau as MetricPlateau
     from typedloops.recipes.curriculum import MetricReached as MetricReached
@@ -80,7 +80,7 @@ else:
     _HOMES = {
         "active_learning": (
             "Acquisition",
-            "ActiveLearning",
+            "ActiveLearningLoop",
             "ActiveLearningResult",
             "KnownLabels",
             "LabelPool",
@@ -99,7 +99,7 @@ else:
             "BilevelModule",
         ),
         "curriculum": (
-            "Curriculum",
+            "CurriculumLoop",
             "CurriculumStage",
             "MetricPlateau",
             "MetricReached",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tests.typing.good.models import Batch, Classifier, batches
 from tests.typing.good.recipe_active_learning import Scorer, Texts, oracle, person, pool
 from typedloops import Trainer
-from typedloops.recipes.active_learning import Acquisition, ActiveLearning, LabelPool, Oracle, margin_sampling
+from typedloops.recipes.active_learning import Acquisition, ActiveLearningLoop, LabelPool, Oracle, margin_sampling
 
 
 def of_texts(predictions: Sequence[str]) -> Tensor:
@@ -33,9 +33,9 @@ class TrainsAndPredicts(Trains):
         return batch
 
 
-learning = ActiveLearning(margin_sampling, initial=2, query=2, budget=4)
-ActiveLearning(no_scores, initial=2, query=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-ActiveLearning(margin_sampling, 2, 2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+learning = ActiveLearningLoop(margin_sampling, initial=2, query=2, budget=4)
+ActiveLearningLoop(no_scores, initial=2, query=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ActiveLearningLoop(margin_sampling, 2, 2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 wrong: Acquisition[Tensor] = of_texts  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 no_pool: LabelPool[object, object, int] = Texts()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 no_oracle: Oracle[int] = person  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
@@ -47,7 +47,7 @@ learning.run(Trains(), pool, oracle)  # type: ignore[call-overload]  # pyright: 
 learning.run(TrainsAndPredicts(), pool, oracle, batches())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 learning.run(Scorer(), pool, oracle, [1, 2])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 learning.run(Scorer(), batches(), oracle)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-ActiveLearning(of_texts, initial=2, query=2).run(Scorer(), pool, oracle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ActiveLearningLoop(of_texts, initial=2, query=2).run(Scorer(), pool, oracle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Trainer(fit_loop=learning).fit(Scorer(), pool)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 Trainer(fit_loop=learning).fit(Scorer(), batches())  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 learning.connect(val_loop=learning)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

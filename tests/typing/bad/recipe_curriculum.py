@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tests.typing.good.models import Batch, Classifier, batches
 from tests.typing.good.recipe_curriculum import curriculum, plain, validated
 from typedloops import Trainer
-from typedloops.recipes.curriculum import Curriculum, CurriculumStage, MetricPlateau, MetricReached, StageRule
+from typedloops.recipes.curriculum import CurriculumLoop, CurriculumStage, MetricPlateau, MetricReached, StageRule
 
 
 class Trains(nn.Module):
@@ -35,6 +35,6 @@ wrong: list[int] = curriculum.run(Classifier(), [plain])  # type: ignore[assignm
 CurriculumStage(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 CurriculumStage(batches(), prepare=none)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 CurriculumStage(batches(), until="val_loss")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-Curriculum([Classifier()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+CurriculumLoop([Classifier()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 MetricReached("val_loss", 0.1, "up")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 rule: StageRule = MetricPlateau  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]

@@ -13,7 +13,7 @@ from tests.typing.good.models import Batch, Classifier, batches
 from typedloops import FitLoop, PredictionLoop, TestLoop, Trainer, ValidationLoop
 from typedloops.recipes.active_learning import (
     Acquisition,
-    ActiveLearning,
+    ActiveLearningLoop,
     ActiveLearningResult,
     KnownLabels,
     LabelPool,
@@ -81,10 +81,10 @@ as_pool: LabelPool[Batch, Tensor, int] = pool
 as_oracle: Oracle[int] = oracle
 texts: LabelPool[Batch, Batch, str] = Texts()
 
-learning = ActiveLearning(margin_sampling, initial=2, query=2, budget=4, fit_loop=FitLoop(max_epochs=1))
-assert_type(learning, ActiveLearning[Tensor])
+learning = ActiveLearningLoop(margin_sampling, initial=2, query=2, budget=4, fit_loop=FitLoop(max_epochs=1))
+assert_type(learning, ActiveLearningLoop[Tensor])
 trainer = Trainer(fit_loop=learning)
-assert_type(trainer, Trainer[ActiveLearning[Tensor], ValidationLoop, TestLoop, PredictionLoop])
+assert_type(trainer, Trainer[ActiveLearningLoop[Tensor], ValidationLoop, TestLoop, PredictionLoop])
 result = trainer.fit(Scorer(), pool, oracle)
 assert_type(result, ActiveLearningResult[int])
 assert_type(result.labels, tuple[int, ...])
@@ -92,6 +92,6 @@ assert_type(result.rounds[0].labels, int)
 assert_type(trainer.fit(Scorer(), pool, oracle, batches(), ckpt_path=None), ActiveLearningResult[int])
 assert_type(learning.run(Scorer(), pool, oracle, batches()), ActiveLearningResult[int])
 
-by_size = ActiveLearning(largest, initial=[0, 1], query=1, max_rounds=2)
+by_size = ActiveLearningLoop(largest, initial=[0, 1], query=1, max_rounds=2)
 by_size.connect(fit_loop=FitLoop(max_epochs=1), predict_loop=PredictionLoop())
 assert_type(by_size.run(Classifier(), Texts(), person), ActiveLearningResult[str])

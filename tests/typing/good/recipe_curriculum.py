@@ -9,7 +9,7 @@ from tests.typing.good.models import Batch, Classifier, batches
 from typedloops import FitLoop, PredictionLoop, TestLoop, Trainer, ValidationLoop
 from typedloops.protocols import LoaderSource
 from typedloops.recipes.curriculum import (
-    Curriculum,
+    CurriculumLoop,
     CurriculumStage,
     MetricPlateau,
     MetricReached,
@@ -32,9 +32,9 @@ validated = CurriculumStage(batches, batches(), until=rules[0], name="second")
 assert_type(plain.train_dataloaders, LoaderSource[Batch])
 assert_type(validated, CurriculumStage[Batch, list[Batch]])
 
-curriculum = Curriculum([FitLoop(max_epochs=1), FitLoop(max_epochs=2)])
+curriculum = CurriculumLoop([FitLoop(max_epochs=1), FitLoop(max_epochs=2)])
 curriculum.connect(stages=[FitLoop(max_epochs=1), FitLoop(max_epochs=1)])
 trainer = Trainer(fit_loop=curriculum)
-assert_type(trainer, Trainer[Curriculum, ValidationLoop, TestLoop, PredictionLoop])
+assert_type(trainer, Trainer[CurriculumLoop, ValidationLoop, TestLoop, PredictionLoop])
 assert_type(trainer.fit_loop.run(Classifier(), [plain, plain]), tuple[StageResult, ...])
 assert_type(trainer.fit(Classifier(), [plain, validated], ckpt_path=None), tuple[StageResult, ...])

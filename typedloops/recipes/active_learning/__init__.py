@@ -9,7 +9,7 @@ from typedloops.recipes.active_learning.label_pool import KnownLabels as KnownLa
 from typedloops.recipes.active_learning.label_pool import LabelPool as LabelPool
 from typedloops.recipes.active_learning.label_pool import Oracle as Oracle
 from typedloops.recipes.active_learning.label_pool import TensorPool as TensorPool
-from typedloops.recipes.active_learning.loop import ActiveLearning as ActiveLearning
+from typedloops.recipes.active_learning.loop import ActiveLearningLoop as ActiveLearningLoop
 from typedloops.recipes.active_learning.modules import LearningModule as LearningModule
 from typedloops.recipes.active_learning.modules import ValidatedLearningModule as ValidatedLearningModule
 from typedloops.recipes.active_learning.result import ActiveLearningResult as ActiveLearningResult

@@ -14,18 +14,18 @@ def check_settings(initial: int | tuple[int, ...], query: int, budget: int | Non
     numbers = {"initial": first, "query": query, "budget": budget, "max_rounds": max_rounds}
     for name, number in numbers.items():
         if number is not None and number < 1:
-            raise ConfigurationError(f"ActiveLearning.{name}", f"it is {number}", "Give a positive number.")
+            raise ConfigurationError(f"ActiveLearningLoop.{name}", f"it is {number}", "Give a positive number.")
     if budget is None and max_rounds is None:
         raise ConfigurationError(
-            "ActiveLearning", "nothing says when it ends", "Give a `budget` of labels, or `max_rounds`."
+            "ActiveLearningLoop", "nothing says when it ends", "Give a `budget` of labels, or `max_rounds`."
         )
     if budget is not None and first > budget:
         raise ConfigurationError(
-            "ActiveLearning.budget", f"it is {budget}, and {first} items are labelled first", "Raise it."
+            "ActiveLearningLoop.budget", f"it is {budget}, and {first} items are labelled first", "Raise it."
         )
     if not isinstance(initial, int) and (len(set(initial)) < len(initial) or min(initial) < 0):
         raise ConfigurationError(
-            "ActiveLearning.initial", f"{list(initial)} are no indices of different items", "Give each index once."
+            "ActiveLearningLoop.initial", f"{list(initial)} are no indices of different items", "Give each index once."
         )
 
 

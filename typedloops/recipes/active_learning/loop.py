@@ -49,7 +49,7 @@ LABELLED: Final = "labelled"
 FITTING: Final = "fitting"
 
 
-class ActiveLearning(
+class ActiveLearningLoop(
     Loop[
         [Anything, LabelPool[Anything, Anything, Anything], Oracle[Anything], LoadersSource[Anything] | None],
         ActiveLearningResult[Anything],
@@ -69,7 +69,7 @@ class ActiveLearning(
     ```
 
     ```
-    ActiveLearning
+    ActiveLearningLoop
     ├─ fit_loop: FitLoop
     └─ predict_loop: PredictionLoop
     ```
@@ -235,12 +235,12 @@ class ActiveLearning(
         if isinstance(self.initial, int):
             if self.initial > size:
                 raise ConfigurationError(
-                    "ActiveLearning.initial", f"it is {self.initial}, and the pool has {size} items", "Give fewer."
+                    "ActiveLearningLoop.initial", f"it is {self.initial}, and the pool has {size} items", "Give fewer."
                 )
             return [int(index) for index in torch.randperm(size)[: self.initial]]
         if outside := [index for index in self.initial if index >= size]:
             raise ConfigurationError(
-                "ActiveLearning.initial",
+                "ActiveLearningLoop.initial",
                 f"there is no item {outside[0]}",
                 f"The items of the pool are 0 to {size - 1}.",
             )
@@ -253,7 +253,7 @@ class ActiveLearning(
             predictions = self.predict_loop.run(model, pool.unlabelled(tuple(unlabelled)))
         if not predictions:
             raise ConfigurationError(
-                "ActiveLearning.predict_loop", "it predicts for no batch", "Raise `limit_predict_batches`."
+                "ActiveLearningLoop.predict_loop", "it predicts for no batch", "Raise `limit_predict_batches`."
             )
         scores = call(self.acquisition, predictions)
         limited = getattr(self.predict_loop, "limit", 1.0) != 1.0
@@ -292,7 +292,7 @@ class ActiveLearning(
     def _run(self) -> RunContext:
         context = find_context(self)
         if context is None:
-            raise InternalError("ActiveLearning is not in a run")
+            raise InternalError("ActiveLearningLoop is not in a run")
         return context
 
     @overload

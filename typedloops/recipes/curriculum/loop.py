@@ -90,7 +90,7 @@ class StageResult:
     metrics: Mapping[str, float]
 
 
-class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]], tuple[StageResult, ...]]):
+class CurriculumLoop(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]], tuple[StageResult, ...]]):
     """Trains a module in stages: small images first, easy examples first, the last layers first.
 
     ```
@@ -103,7 +103,7 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
     ```
 
     ```
-    Curriculum
+    CurriculumLoop
     ├─ stages.0: FitLoop
     └─ stages.1: FitLoop
     ```
@@ -145,7 +145,7 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
         self.history: list[dict[str, float]] = []
         self.results: list[dict[str, object]] = []
         if not len(self.stages):
-            raise ConfigurationError("Curriculum.stages", "there are none", "Give a fit loop for each stage.")
+            raise ConfigurationError("CurriculumLoop.stages", "there are none", "Give a fit loop for each stage.")
 
     @typed_connect
     def connect(self, *, stages: Sequence[AnyFit] | None = None) -> None:
@@ -228,7 +228,7 @@ class Curriculum(Loop[[Anything, Sequence[CurriculumStage[Anything, Anything]]],
     def _run(self) -> RunContext:
         context = find_context(self)
         if context is None:
-            raise InternalError("Curriculum is not in a run")
+            raise InternalError("CurriculumLoop is not in a run")
         return context
 
     @overload
@@ -297,7 +297,7 @@ def check_stages(loops: int, names: Sequence[str]) -> None:
         )
     if loops != (stages := len(names)):
         raise ConfigurationError(
-            "Curriculum.stages",
+            "CurriculumLoop.stages",
             f"it has {loops} loops, and {stages} stages were given",
             "Give a CurriculumStage for each of its loops.",
         )
