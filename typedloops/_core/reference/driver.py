@@ -93,9 +93,10 @@ def run_loop(loop: DrivenLoop[P, R], base: type[object], /, *args: P.args, **kwa
 
 def _begin(loop: DrivenLoop[P, object]) -> Iterations:
     """The count of a run that begins, at 0 unless one was loaded."""
-    held: object = loop._iterations
+    # Protected from loops of one's own, not from what drives them.
+    held: object = loop._iterations  # pyright: ignore[reportPrivateUsage]
     if not isinstance(held, Iterations):
-        held = loop._iterations = Iterations()
+        held = loop._iterations = Iterations()  # pyright: ignore[reportPrivateUsage]
     elif not loop.restarting:
         held.completed = 0
     held.running = held.unfinished = True
