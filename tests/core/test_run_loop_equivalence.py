@@ -82,6 +82,7 @@ class Base:
 
     fused: ClassVar[bool] = False
     restarting = False
+    _iterations: object = None
 
     def __init__(self, name: str, shape: Shape, children: list[AnyCallable[str]], trace: list[str]) -> None:
         self.name = name
@@ -98,7 +99,7 @@ class Base:
     def visit(self, method: str, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None) -> None:
         """Write the call down, and let go wrong what is to go wrong."""
         call = self.calls[method] = self.calls.get(method, -1) + 1
-        self.trace.append(f"{self.name}.{method} {args} {kwargs or {}} {self.restarting}")
+        self.trace.append(f"{self.name}.{method} {args} {kwargs or {}} {self.restarting} {self.counted}")
         assert len(self.trace) < 5000, "the loop does not end"
         for place, when, fault in self.shape.faults:
             if place == method and when == call:
@@ -151,6 +152,14 @@ class Base:
     def on_run_end(self) -> str:
         self.visit("on_run_end")
         return f"{self.name} ran {self.advanced}"
+
+    def tell_where(self, error: Exception) -> None:
+        self.trace.append(f"{self.name}: {type(error).__name__} {self.counted}")
+
+    @property
+    def counted(self) -> tuple[object, ...]:
+        """What the driver has counted."""
+        return tuple(getattr(self._iterations, name, None) for name in ("completed", "running", "unfinished"))
 
 
 def members(shape: Shape) -> dict[str, object]:
