@@ -8,7 +8,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from tests.verification.digits import Digits, in_order, shuffled
-from typedloops import FitLoop, Loop, Slot, Trainer, verify_resume
+from typedloops import FitLoop, InRun, Loop, Slot, Trainer, verify_resume
 
 
 class Folds(Loop[[Callable[[], Digits]], list[float]]):
@@ -57,3 +57,45 @@ def test_a_fold_that_is_not_counted() -> None:
     report = verify_resume(lambda: Trainer(fit_loop=Uncounted()), lambda trainer: trainer.fit(Digits), at=[30])
     (first,) = report.differences
     assert first.path == "loops: losses"
+
+
+class Labels(InRun[[Digits], float]):
+    """Saves between the fit of the module that it was given and what it does with that."""
+
+    fit_loop: Slot[FitLoop] = Slot()
+    points: ClassVar[tuple[str, ...]] = ("begun", "trained")
+    """In the order of one round; the next one begins at the last."""
+    state_fields: ClassVar[tuple[str, ...]] = ("rounds",)
+
+    def __init__(self) -> None:
+        self.fit_loop = FitLoop(max_epochs=1)
+        self.rounds = 0
+
+    @property
+    @override
+    def done(self) -> bool:
+        return self.rounds == 2
+
+    @override
+    def reset(self) -> None:
+        if not self.restarting:
+            self.rounds = 0
+
+    @override
+    def advance(self, model: Digits) -> None:
+        if not self.passed("begun"):
+            self.mark("begun")
+        self.fit_loop.run(model, shuffled(), in_order())
+        self.rounds += 1
+        self.mark("trained")
+
+    @override
+    def on_run_end(self) -> float:
+        return self.rounds
+
+
+def test_a_point_after_the_fit_of_the_same_module() -> None:
+    """The optimizers of the fit that is over are no state: nothing goes on with them."""
+    report = verify_resume(lambda: Trainer(fit_loop=Labels()), lambda trainer: trainer.fit(Digits()), at=12)
+    assert "fit_loop" in {place.loop for place in report.places}
+    report.check()

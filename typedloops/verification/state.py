@@ -14,6 +14,7 @@ from typedloops.loops.run.saving.content import named
 from typedloops.loops.run.saving.module_state import gradients_of, has_weights, rest_of, weights_of
 from typedloops.loops.run.saving.optimization_state import optimization_state, window_states
 from typedloops.loops.run.unwrapped import unwrapped
+from typedloops.protocols.trainer import Stage
 from typedloops.verification.flattening import leaves_of
 from typedloops.verification.values import Fingerprint, Mismatch, fingerprint, kept, mismatch, same
 
@@ -76,6 +77,8 @@ def _parts_of(run: RunContext) -> Iterator[tuple[str, object]]:
     yield "metrics", rest.get("metrics", {})
     yield "modes", {name or ".": "eval" for name in cast("list[str]", rest.get("eval", []))}
     yield "frozen", dict.fromkeys(cast("list[str]", rest.get("frozen", [])), True)
+    if run.stage is Stage.FIT and not run.fitting:
+        return  # what a fit that is over leaves behind in the run around it, nothing goes on with
     state = optimization_state(optimization, module)
     yield "optimizers", _states_in(state["optimizers"])
     yield "schedulers", _states_in(state["schedulers"])

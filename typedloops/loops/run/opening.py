@@ -196,7 +196,7 @@ def _saved(context: RunContext, around: RunContext | None, *, loads: bool) -> Ge
     yield
     saver.finish()  # after an exception, when it has been told
     if context.resuming is not None:
-        context.resuming.warn_of_its_place()
+        context.resuming.end(context)
 
 
 def _begin_saving(context: RunContext) -> None:

@@ -45,6 +45,11 @@ class Place:
         self.point, self.resumed = point, None
         return True
 
+    @property
+    def ends(self) -> bool:
+        """Whether the run goes on at the last point, after which there may be nothing left to do."""
+        return self.resumed is not None and self.resumed.point == self._points[-1]
+
     def leave(self) -> None:
         """The loop is not under way any more."""
         self.point, self.resumed = "", None

@@ -128,8 +128,12 @@ class Resumption:
             if isinstance(loop, SavableLoop):
                 loop.restarting = False
 
-    def warn_of_its_place(self) -> None:
-        """Say that the run is over and has not come to where it was."""
+    def end(self, context: RunContext) -> None:
+        """The run is over and has not come to where it was: say so, unless that was the end of the loop at the top."""
+        root = self._root
+        if isinstance(root, InRun) and root is self._innermost() and root.done and root.place.ends:
+            self._finish(context)
+            return
         warnings.warn(
             f"{self.path}: it was saved in {self._at!r}, and the run that was to go on did not come there: what it "
             "did was not the same. Give it the loaders that it had, those to validate on too; and let loops of your "
