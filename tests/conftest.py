@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -11,6 +12,12 @@ def pytest_report_header() -> str:
     import typedloops
 
     return f"typedloops: {'compiled' if typedloops.COMPILED else 'pure-Python'} core"
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays for good: a collection of garbage in a test need not go through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionstart() -> None:
