@@ -57,9 +57,9 @@ docs: $(BUILT)
 pytest: $(BUILT)
 	TYPEDLOOPS_REQUIRE_COMPILED=1 $(BIN)/python -m pytest $(ON_EVERY_CORE)
 
-# The same behaviour on the pure-Python core; what checks types, builds wheels, or tests files, loaders and the
-# site by themselves does not depend on it.
-WITHOUT_THE_CORE := tests/checkpoint tests/docs tests/loops/run/passes tests/callbacks/test_model_checkpoint.py tests/resuming/test_processes.py
+# The same behaviour on the pure-Python core; what checks types, builds wheels, runs examples and pages, or tests
+# files, loaders and the site by themselves does not depend on it.
+WITHOUT_THE_CORE := tests/checkpoint tests/docs tests/test_pages.py tests/verification tests/loops/run/passes tests/callbacks/test_model_checkpoint.py tests/resuming/test_processes.py
 pure: $(BUILT)
 	TYPEDLOOPS_PURE=1 $(BIN)/python -m pytest $(ON_EVERY_CORE) -m "not slow" $(WITHOUT_THE_CORE:%=--ignore=%)
 
