@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from typedloops.loops.fit import ManualModule as ManualModule
     from typedloops.loops.fit import ManualOptimization as ManualOptimization
     from typedloops.loops.fit import ManualOptimizer as ManualOptimizer
-    from typedloops.loops.fit import MicroBatchOptimization as MicroBatchOptimization
     from typedloops.loops.fit import OptimizationProgress as OptimizationProgress
     from typedloops.loops.fit import OptimizerLoop as OptimizerLoop
     from typedloops.loops.fit import OptimizerLoopOf as OptimizerLoopOf
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
     from typedloops.loops.fit import StepLoop as StepLoop
     from typedloops.loops.fit import TrainingBatchLoop as TrainingBatchLoop
     from typedloops.loops.fit import TrainingEpochLoop as TrainingEpochLoop
+    from typedloops.loops.fit.optimization.micro_batches import MicroBatchOptimization as MicroBatchOptimization
     from typedloops.loops.fit.paused import PausedFit as PausedFit
     from typedloops.loops.fit.stopping import StopReason as StopReason
     from typedloops.loops.prediction import PredictionEpochLoop as PredictionEpochLoop
@@ -116,7 +116,6 @@ else:
             "ManualModule",
             "ManualOptimization",
             "ManualOptimizer",
-            "MicroBatchOptimization",
             "OptimizationProgress",
             "OptimizerLoop",
             "OptimizerLoopOf",
@@ -126,6 +125,7 @@ else:
             "TrainingEpochLoop",
         ),
         "loops.prediction": ("PredictionEpochLoop", "PredictionLoop", "WrittenPredictions"),
+        "loops.fit.optimization.micro_batches": ("MicroBatchOptimization",),
         "loops.fit.paused": ("PausedFit",),
         "loops.fit.stopping": ("StopReason",),
         "loops.run.settings.durations": ("Duration", "Unit"),

@@ -18,7 +18,6 @@ from typedloops.loops.base.node import LoopNode
 from typedloops.loops.base.promise import may_be_none, name_of_type, promised_result
 from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.base.state import collect_state, load_state
-from typedloops.loops.base.whereabouts import add_whereabouts
 
 P = ParamSpec("P")
 R = TypeVar("R", default=None)
@@ -122,6 +121,8 @@ class Loop(LoopNode, Generic[P, R], metaclass=ABCMeta):
 
     def tell_where(self, error: Exception) -> None:
         """Let an error that leaves this loop say which loops were under way, each with how far it had come."""
+        from typedloops.loops.base.whereabouts import add_whereabouts  # where nothing fails, nobody needs it
+
         add_whereabouts(error, self)
 
     @property

@@ -9,7 +9,6 @@ from typedloops.loops.fit.optimization.automatic import AutomaticOptimization as
 from typedloops.loops.fit.optimization.manual_loop import ManualOptimization as ManualOptimization
 from typedloops.loops.fit.optimization.manual_module import ManualModule as ManualModule
 from typedloops.loops.fit.optimization.manual_optimizer import ManualOptimizer as ManualOptimizer
-from typedloops.loops.fit.optimization.micro_batches import MicroBatchOptimization as MicroBatchOptimization
 from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoop as OptimizerLoop
 from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoopOf as OptimizerLoopOf
 from typedloops.loops.fit.optimization.progress import OptimizationProgress as OptimizationProgress

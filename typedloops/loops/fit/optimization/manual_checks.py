@@ -9,7 +9,6 @@ from typedloops._core.escape import name_of
 from typedloops.errors import ConfigurationError
 from typedloops.loops.fit.optimization.automatic import AutomaticOptimization
 from typedloops.loops.fit.optimization.manual_module import ManualModule
-from typedloops.loops.fit.optimization.micro_batches import MicroBatchOptimization
 from typedloops.loops.run.computing.precision import number_type
 from typedloops.loops.run.context import RunContext
 from typedloops.loops.run.settings.config import RunConfig
@@ -37,6 +36,8 @@ def check_manual(context: RunContext, loops: Iterable[object]) -> None:
             kind = type(loop).__name__
             if isinstance(loop, AutomaticOptimization) and vars(loop).get(name) is not None:
                 raise _useless(f"{kind}.{name}")
+    from typedloops.loops.fit.optimization.micro_batches import MicroBatchOptimization  # few runs want it
+
     if any(isinstance(loop, MicroBatchOptimization) for loop in loops):
         raise ConfigurationError(
             "MicroBatchOptimization",
