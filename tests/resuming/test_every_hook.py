@@ -14,7 +14,7 @@ from tests.resuming.recording import OF_RUNS, Act, Journal, Left, Process, chang
 from typedloops import COMPILED
 from typedloops.checkpoint import FolderFormat
 
-PLACES = 9 if COMPILED else 4
+PLACES = 12 if COMPILED else 4
 """At how many hooks of each fit it is saved; they are spread over it.  What saves them knows nothing of the core."""
 
 Place = tuple[int, str]

@@ -42,7 +42,9 @@ def test_an_exception_at_any_hook(name: str, tmp_path: Path) -> None:
     """What was done since the last checkpoint is done anew."""
     whole, _ = whole_fit(name)
     wrong: list[str] = []
-    for number in range(1, whole.journal.calls + 1, EVERY):
+    # Each fit at other calls than the one before it: together they leave none out.
+    begin = 1 + FAILING.index(name) % EVERY
+    for number in range(begin, whole.journal.calls + 1, EVERY):
         path, saved = tmp_path / str(number), [0]
         process = run(name, act=failing_at(number, path, saved))
         assert process.end == {}

@@ -14,7 +14,7 @@ import pytest
 from tests.resuming.digits import BATCHES, EPOCHS, EVERY
 
 ROOT = Path(__file__).parents[2]
-KILLS = 2
+KILLS = 3
 """How often each fit is killed."""
 
 

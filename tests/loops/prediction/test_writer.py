@@ -122,12 +122,12 @@ def test_no_prediction_is_kept_alive(written: bool) -> None:
         while True:
             yield from batches(1)
 
-    trainer = Trainer(limit_predict_batches=20)
+    trainer = Trainer(limit_predict_batches=100)
     result = trainer.predict(Predicting(), endless(), writer=Forgetting() if written else None)
-    assert most == ([0] * 20 if written else list(range(20)))
+    assert most == ([0] * 100 if written else list(range(100)))
     gc.collect()
-    assert len(alive) == (0 if written else 20)
-    assert len(result) == 20 if not written else result.batches == 20
+    assert len(alive) == (0 if written else 100)
+    assert len(result) == 100 if not written else result.batches == 100
 
 
 class Hearing(Callback[Classifier]):
