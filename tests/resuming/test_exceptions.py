@@ -24,7 +24,7 @@ def failing_at(number: int, path: Path, saved: list[int]) -> Act:
     return act
 
 
-EVERY = 3 if COMPILED else 9
+EVERY = 3 if COMPILED else 6
 """At which calls of hooks; what goes on from there knows nothing of the core."""
 
 FAILING = (
