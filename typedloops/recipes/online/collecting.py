@@ -12,6 +12,7 @@ from typing_extensions import Protocol, TypeVar, runtime_checkable
 from typedloops._core import Progress, ReadyCompleted
 from typedloops._core.escape import call
 from typedloops.errors import ModuleError
+from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.fit.step_loop import StepLoop
 from typedloops.loops.run.optimization import step_counter
 from typedloops.loops.run.over_batches import transfer_of
@@ -102,8 +103,8 @@ class CollectLoop(StepLoop[M, object, Rollout], Generic[M]):
         self._steps: list[tuple[Tensor, Tensor, StepResult]] = []
 
     @property
-    def total_iterations(self) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.steps
+    def run_progress(self) -> RunProgress:
+        return RunProgress(self.completed_iterations, self.steps, self.iteration_unit)
 
     @property
     def done(self) -> bool:

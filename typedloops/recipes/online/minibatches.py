@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 from typedloops._core.shapes import is_list_or_tuple, is_mapping
 from typedloops.errors import ConfigurationError
 from typedloops.loops.base.connect import typed_connect
+from typedloops.loops.base.run_progress import RunProgress
 from typedloops.loops.base.slot import Slot
 from typedloops.loops.fit.optimization.accumulation import largest_window
 from typedloops.loops.fit.optimization.optimizer_loop import OptimizerLoop
@@ -84,8 +85,8 @@ class MinibatchLoop(StepLoop[M, D, S], Generic[M, D, B, S]):
         return split_along_items(_taken(samples, order), self.minibatch_size)
 
     @property
-    def total_iterations(self) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.passes
+    def run_progress(self) -> RunProgress:
+        return RunProgress(self.completed_iterations, self.passes, self.iteration_unit)
 
     @property
     def done(self) -> bool:
