@@ -158,7 +158,7 @@ class LoopNode:
         """
         where = f"{type(self).__name__}.{slot}"
         check_is_loop(where, loop)
-        if any(same(loop, node) for node in self._ancestry()):
+        if any(same(loop, node) for node in self.ancestry()):
             raise LoopTreeError(
                 where,
                 f"connecting this {type(loop).__name__} would make it its own descendant",
@@ -190,7 +190,7 @@ class LoopNode:
         """
         where = f"{type(self).__name__}.{slot}"
         check_is_idle(where, loop)
-        for node in self._ancestry():
+        for node in self.ancestry():
             if node.binds_children and node.at_work:
                 raise LoopTreeError(
                     where,
@@ -204,7 +204,8 @@ class LoopNode:
             loop._parent = None
             loop._slot = ""
 
-    def _ancestry(self) -> Iterator[LoopNode]:
+    def ancestry(self) -> Iterator[LoopNode]:
+        """This loop, the one that it is a child of, and so on up to the root."""
         node: LoopNode | None = self
         while node is not None:
             yield node

@@ -358,15 +358,8 @@ def find_context(loop: LoopNode) -> RunContext | None:
 
 def contexts_of(node: LoopNode) -> list[RunContext]:
     """The runs that a loop takes part in, the outermost first."""
-    found = [context for loop in _ancestry(node) if isinstance(context := vars(loop).get("_context"), RunContext)]
+    found = [context for loop in node.ancestry() if isinstance(context := vars(loop).get("_context"), RunContext)]
     return found[::-1]
-
-
-def _ancestry(node: LoopNode) -> Iterator[LoopNode]:
-    above: LoopNode | None = node
-    while above is not None:
-        yield above
-        above = above.parent
 
 
 @contextmanager
